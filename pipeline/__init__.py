@@ -1,0 +1,1 @@
+"""Lineage: students that learn from labels and from earlier models."""
