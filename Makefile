@@ -1,0 +1,55 @@
+# Lineage: `make help` lists what there is. Every target's plain command is in the README.
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup check repro show test test-slow lint format study-digits requirements clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(READY) ## create .venv and install the pinned packages (about a minute)
+
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "error: $(PYTHON) is older than 3.11; fix: make PYTHON=/path/to/python3.11 setup" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -r requirements.txt
+	@touch $@
+
+check: setup ## check params.yaml without running anything
+	@python -m pipeline check
+
+repro: check ## run what has changed of the chain, then show the table
+	dvc repro
+	@python -m pipeline show
+
+show: setup ## show the table of the last run
+	@python -m pipeline show
+
+test: setup ## the quick tests (offline, minutes)
+	python -m pytest
+
+test-slow: setup ## the tests that take long
+	python -m pytest -m slow
+
+lint: setup ## ruff check and format, without changing files
+	ruff check .
+	ruff format --check .
+
+format: setup ## let ruff mend what it can
+	ruff check --fix .
+	ruff format .
+
+study-digits: setup ## the table over seeds in benchmarks/RESULTS.md (continues where it stopped)
+	python -m benchmarks.study_digits
+
+requirements: setup ## pin requirements.txt anew from pyproject.toml
+	$(VENV)/bin/uv pip compile --universal --no-emit-index-url --python-version 3.11 --extra dev \
+		--quiet --custom-compile-command 'make requirements' pyproject.toml -o requirements.txt
+
+clean: ## remove what interrupted runs left to resume from
+	rm -rf .lineage/resume
