@@ -1,0 +1,53 @@
+"""`python -m pipeline <command>`: what a person does beside the stages."""
+
+from __future__ import annotations
+
+import argparse
+
+from pipeline.errors import run
+
+
+def check(_: argparse.Namespace) -> None:
+    """check params.yaml and this machine's settings"""
+    from pipeline import machine
+    from pipeline.params import load
+
+    params = load()
+    machine.load()
+    print(f"params.yaml is right: {' -> '.join(_chain(params))}")
+
+
+def show(_: argparse.Namespace) -> None:
+    """print the closing table of the last run"""
+    from pipeline import files, tracking
+    from pipeline.params import load
+    from pipeline.report.table import closing_table
+
+    print(closing_table(load(), files.read_json("report/metrics.json")))
+    print("\npictures: report/html   numbers: report/metrics.json   models: models/<name>/")
+    print(f"MLflow:   mlflow ui --backend-store-uri {tracking.uri()}")
+
+
+def _chain(params) -> list[str]:
+    name, chain = params.final, []
+    while name:
+        chain.append(name)
+        name = params.parent(name)
+    return chain[::-1]
+
+
+COMMANDS = {"check": check, "show": show}
+
+
+def main() -> None:
+    """Parse the command line and call the command."""
+    parser = argparse.ArgumentParser(prog="python -m pipeline")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.__doc__).set_defaults(call=command)
+    arguments = parser.parse_args()
+    arguments.call(arguments)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,48 @@
+"""What a user sees when something is wrong: one line per fault, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(Exception):
+    """One or more faults that a user can mend.
+
+    Args:
+        where: the file, file:line or key at fault.
+        what: what is wrong with it.
+        fix: what to do about it.
+    """
+
+    def __init__(self, where: str, what: str, fix: str):
+        self.lines = [f"error: {where}: {what}; fix: {fix}"]
+        super().__init__(self.lines[0])
+
+    @classmethod
+    def all(cls, errors: Iterable[UserError]) -> UserError:
+        """One error that reports every line of several, in their order."""
+        lines = [line for error in errors for line in error.lines]
+        merged = cls("", "", "")
+        merged.lines, merged.args = lines, ("\n".join(lines),)
+        return merged
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The half-sentence that helps with a mistyped `name`, given the `names` that exist."""
+    names = sorted(map(str, names))
+    close = difflib.get_close_matches(str(name), names, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"use one of: {', '.join(names)}" if names else "remove it"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call `main`; turn a `UserError` into its lines on stderr and exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        for line in error.lines:
+            print(line, file=sys.stderr)  # noqa: T201 (the one place that speaks to the user)
+        sys.exit(2)

@@ -1,0 +1,6 @@
+"""params.yaml as frozen objects: `load()` reads and checks the whole file."""
+
+from pipeline.params.check import load
+from pipeline.params.schema import Data, Generation, Labels, Params, Report, Teacher, Training
+
+__all__ = ["Data", "Generation", "Labels", "Params", "Report", "Teacher", "Training", "load"]

@@ -1,0 +1,177 @@
+"""What params.yaml may hold. Every description below is also a line of docs/params.md."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+
+# The names live here as well as in the dicts they name, so that checking a file need not
+# import torch; tests hold the two together.
+NetworkName = Literal["small_cnn", "wide_cnn", "wrn_28_2"]
+SourceName = Literal["digits"]
+OptimizerName = Literal["sgd", "adamw"]
+
+
+def _class_name(value: Any) -> Any:
+    """`0` in YAML means the class called "0"."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ClassName = Annotated[str, BeforeValidator(_class_name), Field(min_length=1)]
+
+
+class Block(BaseModel):
+    """A part of params.yaml: immutable, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Data(Block):
+    """Where the images come from and how they are split."""
+
+    source: SourceName = Field(description="which reader of images to use")
+    root: str = Field(
+        min_length=1, description="folder of the images; a change in it re-runs `prepare`"
+    )
+    classes: list[ClassName] = Field(
+        min_length=2, description="classes of the base task, in order; others are kept for tasks"
+    )
+    labels_per_class: int = Field(ge=1, description="labelled training images of each class")
+    val: float = Field(gt=0, lt=1, description="share of all images for validation")
+    test: float = Field(gt=0, lt=1, description="share of all images for test")
+    seed: int = Field(ge=0, description="which images are labelled, val and test")
+
+
+class Training(Block):
+    """How a model is trained; a model's own `training:` overrides single keys."""
+
+    steps: int = Field(ge=1, description="optimiser updates")
+    batch_size: int = Field(ge=1, description="labelled images in a step")
+    unlabelled_ratio: float = Field(
+        gt=0, le=64, description="pseudo-labelled images in a step, per labelled one (students)"
+    )
+    unlabelled_weight: float = Field(
+        ge=0, description="weight of the pseudo-labelled loss beside the labelled one (students)"
+    )
+    optimizer: OptimizerName = Field(description="`sgd` has Nesterov momentum 0.9")
+    learning_rate: float = Field(gt=0, le=10, description="peak of the cosine schedule")
+    warmup_steps: int = Field(ge=0, description="steps of linear warm-up to the peak")
+    weight_decay: float = Field(ge=0, le=1, description="decay of weights (not biases, not norms)")
+    clip_norm: float = Field(ge=0, description="largest norm of the gradient; 0 = no limit")
+    label_smoothing: float = Field(
+        ge=0, lt=1, description="on labelled images and hard pseudo-labels"
+    )
+    dropout: float = Field(ge=0, lt=1, description="model noise: dropout before the classifier")
+    stochastic_depth: float = Field(
+        ge=0, lt=1, description="model noise: drop rate of the last residual block (linear)"
+    )
+    ema: float = Field(
+        ge=0, lt=1, description="decay of the averaged weights that teach and ship; 0 = off"
+    )
+    flip: bool = Field(description="weak view: random horizontal flip")
+    shift: int = Field(ge=0, description="weak view: random shift, at most so many pixels")
+    num_ops: int = Field(ge=0, le=14, description="strong view: RandAugment operations per image")
+    magnitude: int = Field(ge=0, le=30, description="strong view: RandAugment magnitude")
+    keep: Literal["last", "best"] = Field(
+        description="the weights that ship: the last, or those best on val (first of equals)"
+    )
+    evaluate_every: int = Field(ge=1, description="steps between two looks at val")
+
+
+class Labels(Block):
+    """How a teacher's probabilities become pseudo-labels, in this order."""
+
+    threshold: float = Field(ge=0, le=1, description="least confidence (largest probability)")
+    share: float = Field(
+        gt=0, le=1, description="share of each predicted class to keep, most confident first"
+    )
+    temperature: float = Field(gt=0, le=100, description="sharpens (< 1) or softens soft labels")
+    kind: Literal["soft", "hard"] = Field(description="probabilities, or the top class alone")
+    balance: Literal["equal", "none"] | Annotated[int, Field(ge=1)] = Field(
+        description="images per predicted class: `equal` = the mean of the classes that have any, "
+        "a number, or `none`; larger classes lose their least confident, smaller repeat images",
+        union_mode="left_to_right",
+    )
+
+
+def _partial(block: type[Block]) -> type[Block]:
+    """`block` with every field optional: what may stand in an override."""
+    fields = {}
+    for name, field in block.model_fields.items():
+        optional = copy(field)
+        optional.default = None
+        fields[name] = (field.annotation, optional)
+    return create_model(f"{block.__name__}Override", __base__=Block, **fields)
+
+
+TrainingOverride = _partial(Training)
+LabelsOverride = _partial(Labels)
+
+
+class Model(Block):
+    """What every trained model states."""
+
+    network: NetworkName = Field(description="architecture")
+    width: float = Field(1.0, gt=0, le=16, description="multiplies the channels")
+    training: TrainingOverride = Field(
+        TrainingOverride(), description="keys of `training` that differ for this model"
+    )
+
+
+class Teacher(Model):
+    """The first model: labels only."""
+
+
+class Generation(Model):
+    """A noisy student: labels and its teacher's pseudo-labels."""
+
+    teacher: str = Field(description="the model that labels the unlabelled images")
+    labels: LabelsOverride = Field(
+        LabelsOverride(), description="keys of `labels` that differ for this generation"
+    )
+
+
+class Report(Block):
+    """What the last stage may do."""
+
+    test: bool = Field(description="read the test images (switch off while you search)")
+
+
+class Params(Block):
+    """The whole of params.yaml."""
+
+    seed: int = Field(ge=0, description="initial weights, order, augmentation, dropout")
+    data: Data
+    training: Training
+    labels: Labels
+    teacher: Teacher
+    generations: dict[str, Generation] = Field(description="name: student; `{}` for none")
+    final: str = Field(description="the model meant to ship")
+    report: Report
+
+    def models(self) -> dict[str, Model]:
+        """Every model by name, parents before children."""
+        models: dict[str, Model] = {"teacher": self.teacher}
+        waiting = dict(self.generations)
+        while waiting:
+            name = next(n for n, spec in waiting.items() if spec.teacher in models)
+            models[name] = waiting.pop(name)
+        return models
+
+    def parent(self, name: str) -> str | None:
+        """The model that taught `name`; None for the first."""
+        return self.generations[name].teacher if name in self.generations else None
+
+    def training_of(self, name: str) -> Training:
+        """The shared training block with the overrides of model `name`."""
+        return _overridden(self.training, self.models()[name].training)
+
+    def labels_of(self, name: str) -> Labels:
+        """The shared labels block with the overrides of generation `name`."""
+        return _overridden(self.labels, self.generations[name].labels)
+
+
+def _overridden(block: Block, override: Block) -> Block:
+    return block.model_copy(update={k: getattr(override, k) for k in override.model_fields_set})

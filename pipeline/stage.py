@@ -1,0 +1,21 @@
+"""What the stage scripts share: their one argument."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from pipeline.errors import UserError, nearest
+
+
+def argument(stage: str, names: Iterable[str], argv: list[str] | None) -> str:
+    """The model's name on the command line.
+
+    Raises:
+        UserError: none, or one that params.yaml does not have.
+    """
+    given = sys.argv[1:] if argv is None else argv
+    if len(given) != 1 or given[0] not in names:
+        what = f"'{' '.join(given)}' names no model of params.yaml" if given else "no name given"
+        raise UserError(f"stages.{stage}", what, nearest(" ".join(given), names))
+    return given[0]
