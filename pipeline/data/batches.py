@@ -1,0 +1,94 @@
+"""Batches as a pure function of the step: which images, in which view, with which targets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline import randomness
+
+
+class View(Protocol):
+    """A random view of images: drawn on the host by position, applied on the device."""
+
+    def draw(self, rng: np.random.Generator, num: int) -> dict[str, np.ndarray]:
+        """Parameters for `num` images; row i does not depend on `num`."""
+
+    def __call__(self, images: Tensor, drawn: dict[str, np.ndarray]) -> Tensor:
+        """uint8 (N, C, H, W) -> uint8 (N, C, H, W)."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A set of images to draw from.
+
+    Attributes:
+        images: uint8 (M, C, H, W), on the device.
+        targets: class probabilities (M, K), on the device; None if there are none.
+        num: images per step; may exceed M.
+        view: the random view to take.
+        weights: weight of each sample (M,); None = all 1.
+    """
+
+    images: Tensor
+    targets: Tensor | None
+    num: int
+    view: View
+    weights: Tensor | None = None
+
+
+class Part(NamedTuple):
+    """One stream's share of a batch."""
+
+    images: Tensor  # uint8 (n, C, H, W)
+    targets: Tensor | None  # (n, K)
+    weights: Tensor | None  # (n,)
+    rows: Tensor  # int64 (n,): which images of the stream
+
+
+class Batches:
+    """`batches(step)` gives the parts of a step, by the streams' names.
+
+    Each stream is gone through in a fresh random order every epoch, over the end of one epoch into
+    the next without a short batch; an image that comes twice in a batch gets two views, because
+    views are drawn by position.
+    """
+
+    def __init__(self, streams: dict[str, Stream], *, seed: int, model: str):
+        self.streams = streams
+        self._key = (seed, model)
+        self._epoch = lru_cache(maxsize=8)(self._shuffled)
+
+    def __call__(self, step: int) -> dict[str, Part]:
+        """The batch of `step` (0, 1, ...): the same whenever and however often it is asked for."""
+        return {name: self._part(name, step) for name in self.streams}
+
+    def _part(self, name: str, step: int) -> Part:
+        stream, (seed, model) = self.streams[name], self._key
+        rows = self._rows(name, step).to(stream.images.device)
+        drawn = stream.view.draw(randomness.generator(seed, model, "view", name, step), stream.num)
+        return Part(
+            images=stream.view(stream.images[rows], drawn),
+            targets=None if stream.targets is None else stream.targets[rows],
+            weights=None if stream.weights is None else stream.weights[rows],
+            rows=rows,
+        )
+
+    def _rows(self, name: str, step: int) -> Tensor:
+        size, num = len(self.streams[name].images), self.streams[name].num
+        places = np.arange(step * num, (step + 1) * num)
+        rows = [
+            self._epoch(name, int(epoch))[places[places // size == epoch] % size]
+            for epoch in np.unique(places // size)
+        ]
+        return torch.from_numpy(np.concatenate(rows))
+
+    def _shuffled(self, name: str, epoch: int) -> np.ndarray:
+        seed, model = self._key
+        rng = randomness.generator(seed, model, "order", name, epoch)
+        return rng.permutation(len(self.streams[name].images))

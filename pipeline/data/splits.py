@@ -1,0 +1,89 @@
+"""Which images are labelled, unlabelled, val and test: a function of content and `data.seed`.
+
+Each image has two uniform numbers that depend on its pixels and the seed alone. The first says
+whether it is test, val or training, so that new photos never move an old one to another split,
+and copies of one image always land together. The second orders the training images of a class:
+the first `labels_per_class` are the labelled ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from pipeline.errors import UserError
+
+SPLITS = ("labelled", "unlabelled", "val", "test")
+
+
+def split(
+    sha256: list[str],
+    label: np.ndarray,
+    classes: list[str],
+    *,
+    labels_per_class: int,
+    val: float,
+    test: float,
+    seed: int,
+) -> np.ndarray:
+    """The split of each image.
+
+    Args:
+        sha256: the content hash of each image, (N,), without repeats.
+        label: class of each image, (N,).
+        classes: class names; the labels' range.
+        labels_per_class: labelled images of each class.
+        val, test: shares of all images, 0..1 (met in expectation: each image decides alone).
+        seed: another seed, other splits.
+
+    Returns:
+        an array of the names in `SPLITS`, (N,).
+
+    Raises:
+        UserError: a class has too few training images.
+    """
+    place = np.array([_uniform(seed, "split", h) for h in sha256])
+    order = np.array([_uniform(seed, "labelled", h) for h in sha256])
+    result = np.full(len(sha256), "unlabelled", dtype="<U10")
+    result[place < test + val] = "val"
+    result[place < test] = "test"
+    for index, name in enumerate(classes):
+        rows = np.flatnonzero((label == index) & (result == "unlabelled"))
+        if len(rows) < labels_per_class:
+            raise UserError(
+                "data.labels_per_class",
+                f"class '{name}' has {len(rows)} training images, {labels_per_class} are asked for",
+                "lower labels_per_class, val or test, or add images",
+            )
+        result[rows[np.argsort(order[rows], kind="stable")][:labels_per_class]] = "labelled"
+    return result
+
+
+def first_copies(sha256: list[str], label: np.ndarray, path: list[str]) -> np.ndarray:
+    """Rows without exact copies: the first of each content, (M,).
+
+    Raises:
+        UserError: copies with different labels, named.
+    """
+    first: dict[str, int] = {}
+    clashes = []
+    for row, content in enumerate(sha256):
+        kept = first.setdefault(content, row)
+        if label[kept] != label[row]:
+            clashes.append(
+                UserError(
+                    path[row],
+                    f"has the pixels of {path[kept]} but another label",
+                    "give both one label, or remove one",
+                )
+            )
+    if clashes:
+        raise UserError.all(clashes)
+    return np.array(list(first.values()))
+
+
+def _uniform(seed: int, purpose: str, content: str) -> float:
+    """A number in [0, 1) from 53 bits of a hash."""
+    word = hashlib.sha256(f"{seed}/{purpose}/{content}".encode()).digest()
+    return (int.from_bytes(word[:8], "little") >> 11) / 2**53
