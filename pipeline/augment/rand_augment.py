@@ -9,6 +9,7 @@ import torch
 from kornia.augmentation import GeometricAugmentationBase2D
 from torch import Tensor
 
+from pipeline.augment import rows
 from pipeline.augment.checks import check_images, check_setting
 from pipeline.augment.fixed import Tables, apply_kinds
 from pipeline.augment.scale import MAX_BIN, OPS, SIGNED, kind_of
@@ -70,7 +71,7 @@ class RandAugment(View, GeometricAugmentationBase2D):
         )
         op = (op * len(OPS)).astype(np.int64)
         bins = self._draw_bins(step, radius, turn)
-        signed = np.isin(op, list(SIGNED)) & (sign < 0.5)
+        signed = SIGNED[op] & (sign < 0.5)
         drawn = {"kind": kind_of(op, np.where(signed, -bins, bins))}
         if self.cutout:
             drawn["centre"] = uniform[:, -2:].copy()
@@ -131,6 +132,8 @@ class RandAugment(View, GeometricAugmentationBase2D):
     # --- the pixels --------------------------------------------------------------------------------------
 
     def _augment(self, images: Tensor, params: Mapping[str, Any]) -> Tensor:
+        if images.device.type == "cpu":
+            return rows.apply_kinds(images, np.asarray(params["kind"]))
         return self.fixed(images, to_device(params["kind"], images.device))
 
     def fixed(self, images: Tensor, kinds: Tensor) -> Tensor:
