@@ -1,0 +1,77 @@
+"""A finished model on disk: `model.safetensors`, and `card.json` that says what it is.
+
+The card holds no clock, host or path, so that the same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from pipeline import files
+from pipeline.networks import NETWORKS, Classifier, num_parameters
+
+SCHEMA = 1
+
+
+def build(card: dict) -> Classifier:
+    """The classifier that a card describes, with fresh weights from torch's generator."""
+    spec = card["network"]
+    channels = card["image_shape"][0]
+    backbone = NETWORKS[spec["name"]](channels, spec["width"], spec["stochastic_depth"])
+    heads = {head["task"]: len(head["classes"]) for head in card["heads"]}
+    normalisation = card["normalisation"]
+    return Classifier(backbone, heads, normalisation["mean"], normalisation["std"], spec["dropout"])
+
+
+def save(folder: Path | str, network: Classifier, card: dict) -> dict:
+    """Write a model; returns the card as written, with the weights' sha256.
+
+    Args:
+        folder: `models/<name>`.
+        network: the weights that are evaluated, teach and ship.
+        card: architecture, heads with their ordered classes, image shape, normalisation, parents,
+            data digests, recipe, metrics.
+    """
+    folder = Path(folder)
+    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    files.write_bytes(folder / "model.safetensors", save_tensors(tensors))
+    card = {
+        **card,
+        "schema": SCHEMA,
+        "kind": "classification",
+        "num_parameters": num_parameters(network),
+        "sha256": files.sha256(folder / "model.safetensors"),
+    }
+    return files.write_sealed(folder / "card.json", card)
+
+
+def read_card(folder: Path | str) -> dict:
+    """The card of a model.
+
+    Raises:
+        UserError: no model there, one of another version, or a card changed since.
+    """
+    return files.read_sealed(Path(folder) / "card.json", SCHEMA)
+
+
+def load(folder: Path | str, device: torch.device | str = "cpu") -> tuple[Classifier, dict]:
+    """A model in eval mode, and its card.
+
+    Raises:
+        UserError: missing, of another version, or not the bytes that were written.
+    """
+    card = read_card(folder)
+    path = Path(folder) / "model.safetensors"
+    files.check_sha256(path, card["sha256"])
+    network = build(card)
+    network.load_state_dict(load_tensors(path.read_bytes()))
+    return network.to(device).eval(), card
+
+
+def classes(card: dict) -> list[str]:
+    """All classes that a model knows, in the order of its logits."""
+    return [name for head in card["heads"] for name in head["classes"]]

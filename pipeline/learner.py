@@ -1,0 +1,164 @@
+"""A learner owns a network and how one update of it is made."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from math import cos, pi
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.data.batches import Part
+from pipeline.networks import Classifier
+from pipeline.params import Training
+
+
+class Learner:
+    """Trains a classifier on the weighted sum of the cross-entropies of a batch's parts.
+
+    One joint forward pass over all parts; each part's loss is the sum of its weighted samples over
+    its size. With the parts `labelled` and `pseudo` this is the noisy student of Xie et al. 2020
+    (arXiv:1911.04252): L = H_labelled + unlabelled_weight * H_pseudo.
+
+    Args:
+        network: the classifier to train, on its device.
+        training: the recipe.
+        loss_weights: weight of each part's loss, by name; parts not named weigh 1.
+        autocast: makes the context of a forward pass.
+    """
+
+    def __init__(
+        self,
+        network: Classifier,
+        training: Training,
+        loss_weights: Mapping[str, float] | None = None,
+        autocast: Callable[[], AbstractContextManager] = nullcontext,
+    ):
+        self.network = network
+        self.training = training
+        self.loss_weights = dict(loss_weights or {})
+        self.autocast = autocast
+        self.optimizer = make_optimizer(network, training)
+        self.ema = copy.deepcopy(network).requires_grad_(False).eval() if training.ema else None
+        self.num_steps = 0
+
+    @property
+    def weights(self) -> Classifier:
+        """The network that is evaluated, teaches and ships: the averaged one if there is one."""
+        return self.ema if self.ema is not None else self.network
+
+    def step(self, batch: dict[str, Part]) -> dict[str, Tensor]:
+        """One update. Returns the losses, detached: `loss` and each part's by name."""
+        self.network.train()
+        losses = self.losses(batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        losses["loss"].backward()
+        self.apply()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def losses(self, batch: dict[str, Part]) -> dict[str, Tensor]:
+        """`loss` (the weighted sum) and the loss of each part."""
+        with self.autocast():
+            output = self.network(torch.cat([part.images for part in batch.values()]))
+        logits = output.logits.float().split([len(part.images) for part in batch.values()])
+        losses = {}
+        for (name, part), part_logits in zip(batch.items(), logits):
+            losses[name] = cross_entropy(
+                part_logits, part.targets, part.weights, self.training.label_smoothing
+            )
+        total = sum(self.loss_weights.get(name, 1.0) * value for name, value in losses.items())
+        return {"loss": total, **losses}
+
+    def apply(self) -> None:
+        """Clip, step the optimiser at this step's rate, move the average."""
+        if self.training.clip_norm:
+            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.training, self.num_steps)
+        self.optimizer.step()
+        self.num_steps += 1
+        if self.ema is not None:
+            average(self.ema, self.network, self.training.ema, self.num_steps)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that must survive an interruption, as flat named tensors."""
+        state = {f"network/{k}": v for k, v in self.network.state_dict().items()}
+        if self.ema is not None:
+            state |= {f"ema/{k}": v for k, v in self.ema.state_dict().items()}
+        for index, slots in self.optimizer.state_dict()["state"].items():
+            state |= {f"optimizer/{index}/{k}": torch.as_tensor(v) for k, v in slots.items()}
+        return state | {"num_steps": torch.tensor(self.num_steps)}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Put back what `state` gave."""
+        self.network.load_state_dict(_below(state, "network/"))
+        if self.ema is not None:
+            self.ema.load_state_dict(_below(state, "ema/"))
+        slots: dict[int, dict[str, Tensor]] = {}
+        for key, value in _below(state, "optimizer/").items():
+            index, slot = key.split("/")
+            slots.setdefault(int(index), {})[slot] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
+        self.num_steps = int(state["num_steps"])
+
+
+def cross_entropy(
+    logits: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0
+) -> Tensor:
+    """H(targets, softmax(logits)), each sample weighted, divided by the number of samples.
+
+    Args:
+        logits: (N, C).
+        targets: class probabilities (N, C).
+        weights: of each sample (N,), or None for 1.
+        smoothing: label smoothing in 0..1, applied to one-hot targets only: soft labels of a
+            teacher already say how sure it is.
+    """
+    if smoothing:
+        one_hot = (targets.amax(1, keepdim=True) == 1).to(targets.dtype)
+        targets = targets + one_hot * smoothing * (1 / targets.shape[1] - targets)
+    losses = F.cross_entropy(logits, targets, reduction="none")
+    return (losses if weights is None else losses * weights).mean()
+
+
+def make_optimizer(network: torch.nn.Module, training: Training) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum 0.9, or AdamW; weight decay on matrices and kernels only."""
+    weights = [w for w in network.parameters() if w.requires_grad]
+    groups = [
+        {"params": [w for w in weights if w.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+    if training.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=training.learning_rate)
+    return torch.optim.SGD(groups, lr=training.learning_rate, momentum=0.9, nesterov=True)
+
+
+def learning_rate(training: Training, step: int) -> float:
+    """Linear warm-up to the peak, then a half cosine down to 0 just after the last step."""
+    if step < training.warmup_steps:
+        return training.learning_rate * (step + 1) / training.warmup_steps
+    done = (step - training.warmup_steps) / max(1, training.steps - training.warmup_steps)
+    return training.learning_rate * 0.5 * (1 + cos(pi * min(done, 1.0)))
+
+
+@torch.no_grad()
+def average(ema: torch.nn.Module, network: torch.nn.Module, decay: float, step: int) -> None:
+    """ema <- decay * ema + (1 - decay) * network, BatchNorm statistics too.
+
+    The decay is held below (1 + step) / (10 + step), so that the first weights, which are random,
+    are soon forgotten.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    ours, theirs = ema.state_dict(), network.state_dict()
+    floating = [key for key, value in ours.items() if value.is_floating_point()]
+    torch._foreach_lerp_([ours[k] for k in floating], [theirs[k] for k in floating], 1 - decay)
+    for key in ours.keys() - set(floating):
+        ours[key].copy_(theirs[key])
+
+
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

@@ -1,0 +1,126 @@
+"""Backbones by name, and the classifier that stands on one: normalisation, features, heads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.wide_resnet import WideResNet
+
+
+class SmallCNN(nn.Module):
+    """Six 3x3 convolutions in three stages, halving the image twice; for images of 8 to 32 pixels.
+
+    Args:
+        in_channels: channels of the image.
+        width: multiplies the channels (32, 64, 128).
+        stochastic_depth: has no residual blocks to drop; must be 0.
+    """
+
+    def __init__(self, in_channels: int, width: float = 1.0, stochastic_depth: float = 0.0):
+        super().__init__()
+        channels = [max(1, round(c * width)) for c in (32, 64, 128)]
+        layers: list[nn.Module] = []
+        before = in_channels
+        for stage, after in enumerate(channels):
+            layers += [] if stage == 0 else [nn.MaxPool2d(2, ceil_mode=True)]
+            layers += [*_conv(before, after), *_conv(after, after)]
+            before = after
+        self.layers = nn.Sequential(*layers)
+        self.num_features = before
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> pooled features (N, num_features)."""
+        return self.layers(images).mean((2, 3))
+
+
+def _conv(before: int, after: int) -> list[nn.Module]:
+    return [
+        nn.Conv2d(before, after, 3, padding=1, bias=False),
+        nn.BatchNorm2d(after),
+        nn.ReLU(inplace=True),
+    ]
+
+
+def small_cnn(in_channels: int, width: float, stochastic_depth: float) -> nn.Module:
+    """About 290 k weights."""
+    return SmallCNN(in_channels, width, stochastic_depth)
+
+
+def wide_cnn(in_channels: int, width: float, stochastic_depth: float) -> nn.Module:
+    """`small_cnn` with half as many channels again: about 640 k weights."""
+    return SmallCNN(in_channels, 1.5 * width, stochastic_depth)
+
+
+def wrn_28_2(in_channels: int, width: float, stochastic_depth: float) -> nn.Module:
+    """Wide ResNet 28-2 (Zagoruyko and Komodakis 2016): 1.47 M weights."""
+    return WideResNet(28, 2 * width, in_channels, stochastic_depth)
+
+
+NETWORKS = {
+    "small_cnn": small_cnn,
+    "wide_cnn": wide_cnn,
+    "wrn_28_2": wrn_28_2,
+}
+
+
+class Output(NamedTuple):
+    """What a classifier says of N images."""
+
+    logits: Tensor  # (N, C): the heads' blocks side by side, oldest first
+    features: Tensor  # (N, F): pooled, before dropout
+
+
+class Classifier(nn.Module):
+    """A backbone and one linear head per task.
+
+    Images go in as uint8 or as floats in 0..1; normalisation is inside, so that whoever teaches,
+    predicts or exports cannot get it wrong.
+
+    Args:
+        backbone: maps float (N, C, H, W) to (N, num_features).
+        heads: number of classes of each task's block, in the order of the tasks.
+        mean, std: of each channel on the 0..1 scale.
+        dropout: on the features, before the heads (model noise; off in eval mode).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        heads: dict[str, int],
+        mean: list[float],
+        std: list[float],
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = dropout
+        self.heads = nn.ModuleDict()
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
+        for task, num_classes in heads.items():
+            self.add_head(task, num_classes)
+
+    def add_head(self, task: str, num_classes: int) -> None:
+        """Grow a block of `num_classes` logits for `task`, to the right of the older ones."""
+        self.heads[task] = nn.Linear(self.backbone.num_features, num_classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, F)."""
+        images = images.float() / 255 if images.dtype == torch.uint8 else images
+        return self.backbone((images - self.mean) / self.std)
+
+    def forward(self, images: Tensor) -> Output:
+        """(N, C, H, W) -> logits (N, all classes) and features (N, F)."""
+        features = self.features(images)
+        noisy = F.dropout(features, self.dropout, self.training) if self.dropout else features
+        logits = [head(noisy) for head in self.heads.values()]
+        return Output(torch.cat(logits, dim=1), features)
+
+
+def num_parameters(network: nn.Module) -> int:
+    """Trainable weights."""
+    return sum(weight.numel() for weight in network.parameters())

@@ -1,0 +1,13 @@
+"""A progress bar where somebody watches; silence elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+from tqdm import tqdm
+
+
+def progress(total: int, done: int, name: str) -> tqdm:
+    """A bar from `done` to `total` steps on stderr; without a terminal it prints nothing."""
+    quiet = not sys.stderr.isatty()
+    return tqdm(total=total, initial=done, desc=name, unit="step", disable=quiet, leave=False)

@@ -1,0 +1,166 @@
+"""A teacher's probabilities become targets for its student (Xie et al. 2020, arXiv:1911.04252, §3).
+
+The order is fixed: confidence threshold, most confident share of each predicted class,
+temperature, soft or hard, balance of the classes. Confidence is the largest probability before
+any sharpening.
+
+The file `data/pseudo_labels/<generation>.safetensors` holds, for M kept images,
+`index` int64 (M,) into the unlabelled split (repeats allowed), `probs` float16 (M, K),
+`label` int64 (M,) the teacher's top class, `weight` float32 (M,); and as metadata the hashes of
+the teacher and of the unlabelled split, the ordered classes, the rule, the schema.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import safe_open as open_tensors
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
+
+from pipeline import files
+from pipeline.errors import UserError
+from pipeline.params import Labels
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class PseudoLabels:
+    """Targets for M images (the arrays of the file)."""
+
+    index: np.ndarray
+    probs: np.ndarray
+    label: np.ndarray
+    weight: np.ndarray
+
+
+def make(probs: np.ndarray, rule: Labels, rng: np.random.Generator, classes: list[str]):
+    """Filter, balance and sharpen.
+
+    Args:
+        probs: float64 (N, K), the teacher's probabilities at temperature 1, a row per image.
+        rule: threshold, share, temperature, kind, balance.
+        rng: which images a small class repeats.
+        classes: names, for messages.
+
+    Returns:
+        `PseudoLabels`, the rows by class, most confident first, repeats behind.
+
+    Raises:
+        UserError: not finite, or nothing is left.
+    """
+    if not np.isfinite(probs).all():
+        raise UserError("the teacher", "gives probabilities that are not finite", "train it again")
+    confidence, label = probs.max(1), probs.argmax(1)
+    rows = _by_class(confidence, label, rule, len(classes))
+    if not any(len(r) for r in rows):
+        raise _nothing_left(confidence, rule.threshold)
+    index = np.concatenate(_balanced(rows, rule.balance, rng))
+    return PseudoLabels(
+        index=index,
+        probs=_targets(probs[index], rule).astype(np.float16),
+        label=label[index],
+        weight=np.ones(len(index), dtype=np.float32),
+    )
+
+
+def _by_class(
+    confidence: np.ndarray, label: np.ndarray, rule: Labels, num_classes: int
+) -> list[np.ndarray]:
+    """For each predicted class the rows kept, most confident first (of equals the earlier)."""
+    order = np.argsort(-confidence, kind="stable")
+    order = order[confidence[order] >= rule.threshold]
+    rows = [order[label[order] == c] for c in range(num_classes)]
+    return [r[: int(np.ceil(rule.share * len(r)))] for r in rows]
+
+
+def _balanced(
+    rows: list[np.ndarray], balance: str | int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """At most K rows a class, the most confident; fewer are filled by random repeats.
+
+    A class without any candidate stays empty: nothing is invented.
+    """
+    if balance == "none":
+        return rows
+    sizes = [len(r) for r in rows if len(r)]
+    per_class = int(np.rint(np.mean(sizes))) if balance == "equal" else balance
+    balanced = []
+    for kept in rows:
+        missing = per_class - len(kept) if len(kept) else 0
+        repeats = rng.choice(kept, size=missing) if missing > 0 else kept[:0]
+        balanced.append(np.concatenate([kept[:per_class], repeats]))
+    return balanced
+
+
+def _targets(probs: np.ndarray, rule: Labels) -> np.ndarray:
+    """softmax(log p / temperature), or the top class as one-hot."""
+    if rule.kind == "hard":
+        return np.eye(probs.shape[1])[probs.argmax(1)]
+    if rule.temperature == 1:
+        return probs
+    logits = np.log(np.maximum(probs, np.finfo(np.float64).tiny)) / rule.temperature
+    exp = np.exp(logits - logits.max(1, keepdims=True))
+    return exp / exp.sum(1, keepdims=True)
+
+
+def _nothing_left(confidence: np.ndarray, threshold: float) -> UserError:
+    highest = float(confidence.max()) if len(confidence) else 0.0
+    shares = ", ".join(
+        f"{np.mean(confidence >= t):.0%} at {t:g}" for t in (0.3, 0.5, 0.7, 0.9, 0.95)
+    )
+    suggestion = np.floor(100 * np.median(confidence)) / 100 if len(confidence) else 0.0
+    return UserError(
+        "labels.threshold",
+        f"no image of {len(confidence)} reaches {threshold:g} (highest confidence {highest:.3f}; "
+        f"kept would be {shares})",
+        f"lower it, to {suggestion:g} for half of the images",
+    )
+
+
+def save(path: Path | str, labels: PseudoLabels, **metadata: object) -> None:
+    """Write the file; `metadata` as described above, JSON-able."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in vars(labels).items()}
+    meta = {"schema": SCHEMA, **metadata}
+    meta["sha256"] = _digest(arrays, meta)
+    # one key: safetensors writes several in an order that differs from run to run
+    data = save_tensors(arrays, metadata={"lineage": json.dumps(meta, sort_keys=True)})
+    files.write_bytes(path, data)
+
+
+def load(path: Path | str) -> tuple[PseudoLabels, dict]:
+    """Read the file and its metadata.
+
+    Raises:
+        UserError: missing, of another version, or not the bytes that were written.
+    """
+    path, fix = Path(path), "run `pseudo_label` again"
+    if not path.is_file():
+        raise UserError(str(path), "no such file", fix)
+    try:
+        with open_tensors(path, "np") as file:
+            metadata = json.loads((file.metadata() or {})["lineage"])
+        arrays = load_tensors(path.read_bytes())
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise UserError(str(path), f"cannot be read ({error})", fix) from None
+    recorded = metadata.pop("sha256", None)
+    if _digest(arrays, metadata) != recorded:
+        raise UserError(str(path), "sha256 differs from the one recorded when it was written", fix)
+    if metadata["schema"] != SCHEMA:
+        found = metadata["schema"]
+        raise UserError(str(path), f"schema {found}, this version reads {SCHEMA}", fix)
+    return PseudoLabels(**arrays), metadata
+
+
+def _digest(arrays: dict[str, np.ndarray], metadata: dict) -> str:
+    content = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(arrays):
+        content.update(f"{name} {arrays[name].dtype} {arrays[name].shape} ".encode())
+        content.update(arrays[name].tobytes())
+    return content.hexdigest()
