@@ -1,0 +1,1 @@
+"""What the last stage tells: numbers, curves, pictures, the closing table."""

@@ -1,0 +1,150 @@
+"""Every model on val and, when asked, on test. Nothing else in the project reads test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline import checkpoint, evaluate, machine, pseudo_labels
+from pipeline.data import store
+from pipeline.params import Params
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A model's answers on a split of every task it knows.
+
+    Attributes:
+        logits: (N, K) over all its classes.
+        labels: int64 (N,), positions among all its classes.
+        task: the task each image belongs to, (N,).
+    """
+
+    logits: Tensor
+    labels: Tensor
+    task: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Share right, 0..1, over all classes the model knows."""
+        return evaluate.accuracy(self.logits, self.labels)
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each image is right, bool (N,)."""
+        return (self.logits.argmax(1) == self.labels).numpy()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A model, its card, and what it answered.
+
+    Attributes:
+        card: the model's card.
+        classes: names in the order of the logits.
+        seen: by split, `val` and perhaps `test`.
+    """
+
+    card: dict
+    classes: list[str]
+    seen: dict[str, Seen]
+
+
+def models(params: Params) -> dict[str, Measured]:
+    """Measure every model that params name.
+
+    Raises:
+        UserError: a model or data set is missing or damaged.
+    """
+    settings = machine.load()
+    device = machine.device(settings)
+    splits = ["val", "test"] if params.report.test else ["val"]
+    result = {}
+    for name in params.models():
+        network, card = checkpoint.load(f"models/{name}", device)
+        autocast = machine.suit(settings, network)
+        seen = {split: look(network, card, split, autocast) for split in splits}
+        result[name] = Measured(card, checkpoint.classes(card), seen)
+    return result
+
+
+def look(network, card: dict, split: str, autocast) -> Seen:
+    """A model's answers on one split of the tasks it has heads for."""
+    logits, labels, tasks, start = [], [], [], 0
+    for head in card["heads"]:
+        dataset = store.load(Path("data/prepared") / head["task"])
+        images = dataset.array(split)
+        logits.append(evaluate.infer(network, images, autocast))
+        labels.append(torch.from_numpy(dataset.array(split, "label") + start))
+        tasks += [head["task"]] * len(images)
+        start += len(head["classes"])
+    return Seen(torch.cat(logits), torch.cat(labels), np.array(tasks))
+
+
+@dataclass(frozen=True)
+class LabelQuality:
+    """How good a generation's pseudo-labels are.
+
+    Attributes:
+        kept_share: images kept, of all unlabelled, 0..1.
+        rows: targets after balancing, repeats counted.
+        accuracy: of the kept images' labels, 0..1; None where no truth is known.
+        per_class: rows by the class they are labelled with, (K,).
+    """
+
+    kept_share: float
+    rows: int
+    accuracy: float | None
+    per_class: np.ndarray
+
+
+def label_quality(generation: str) -> LabelQuality:
+    """Compare the pseudo-labels of a generation with the truth, where there is one."""
+    dataset = store.load("data/prepared/base")
+    labels, _ = pseudo_labels.load(f"data/pseudo_labels/{generation}.safetensors")
+    kept, first = np.unique(labels.index, return_index=True)
+    total = len(dataset.array("unlabelled"))
+    accuracy = None
+    if "unlabelled/truth.npy" in dataset.card["sha256"]:
+        truth = dataset.array("unlabelled", "truth")
+        accuracy = float(np.mean(truth[kept] == labels.label[first]))
+    counts = np.bincount(labels.label, minlength=len(dataset.classes))
+    return LabelQuality(len(kept) / total, len(labels.index), accuracy, counts)
+
+
+def interval(share: float, num: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a share of `num` images."""
+    if not num:
+        return float("nan"), float("nan")
+    z = 1.959964
+    centre = (share + z * z / (2 * num)) / (1 + z * z / num)
+    half = z / (1 + z * z / num) * sqrt(share * (1 - share) / num + z * z / (4 * num * num))
+    return centre - half, centre + half
+
+
+def metrics(measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> dict[str, float]:
+    """The flat numbers of `report/metrics.json`."""
+    result: dict[str, float] = {}
+    for name, model in measured.items():
+        val = model.seen["val"]
+        low, high = interval(val.accuracy, len(val.labels))
+        result[f"val_acc/{name}"] = val.accuracy
+        result[f"val_acc_low/{name}"] = low
+        result[f"val_acc_high/{name}"] = high
+        result[f"val_loss/{name}"] = evaluate.negative_log_likelihood(val.logits, val.labels)
+        if "test" in model.seen:
+            result[f"acc/{name}"] = model.seen["test"].accuracy
+        result[f"num_parameters/{name}"] = model.card["num_parameters"]
+    for name, found in quality.items():
+        result[f"pseudo_labels/{name}/kept_share"] = found.kept_share
+        result[f"pseudo_labels/{name}/rows"] = found.rows
+        if found.accuracy is not None:
+            result[f"pseudo_labels/{name}/accuracy"] = found.accuracy
+    return {
+        key: round(value, 6) if isinstance(value, float) else value for key, value in result.items()
+    }

@@ -1,0 +1,27 @@
+"""The closing table: every model, who taught it, how right it is, where to look."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.params import Params
+
+
+def closing_table(params: Params, metrics: Mapping[str, float]) -> str:
+    """A table for a terminal from `report/metrics.json`'s numbers."""
+    rows = [("model", "taught by", "weights", "val acc (95 %)", "test acc")]
+    for name in params.models():
+        low, high = metrics[f"val_acc_low/{name}"], metrics[f"val_acc_high/{name}"]
+        val = f"{metrics[f'val_acc/{name}']:.4f} ({low:.3f}-{high:.3f})"
+        test = metrics.get(f"acc/{name}")
+        weights = f"{metrics[f'num_parameters/{name}']:,.0f}"
+        shown = "not read" if test is None else f"{test:.4f}"
+        rows.append((name, params.parent(name) or "labels", weights, val, shown))
+    return aligned(rows)
+
+
+def aligned(rows: list[tuple[str, ...]]) -> str:
+    """Columns padded to their widest cell, a rule under the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

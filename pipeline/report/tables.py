@@ -1,0 +1,61 @@
+"""The CSV files that DVC plots: one fact a row."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipeline import files
+from pipeline.report.measure import LabelQuality, Measured, interval
+
+
+def write(folder: Path, measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> None:
+    """Write `models.csv`, `curves.csv`, `confusion.csv` and `pseudo_labels.csv`."""
+    _csv(folder / "models.csv", ["model", "split", "accuracy", "low", "high"], _models(measured))
+    _csv(folder / "curves.csv", ["model", "step", "curve", "value"], _curves(measured))
+    header = ["model", "split", "actual", "predicted"]
+    _csv(folder / "confusion.csv", header, _confusion(measured))
+    header = ["generation", "class", "rows"]
+    _csv(folder / "pseudo_labels.csv", header, _pseudo_labels(measured, quality))
+
+
+def _models(measured: dict[str, Measured]) -> Iterable[tuple]:
+    for name, model in measured.items():
+        for split, seen in model.seen.items():
+            low, high = interval(seen.accuracy, len(seen.labels))
+            yield name, split, *(f"{value:.6f}" for value in (seen.accuracy, low, high))
+
+
+def _curves(measured: dict[str, Measured]) -> Iterable[tuple]:
+    for name in measured:
+        with open(Path("models") / name / "curves.csv", encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                step = row.pop("step")
+                yield from ((name, step, curve, f"{float(v):.6g}") for curve, v in row.items())
+
+
+def _confusion(measured: dict[str, Measured]) -> Iterable[tuple]:
+    """One line an image, as DVC's confusion template wants it."""
+    for name, model in measured.items():
+        split = list(model.seen)[-1]
+        seen = model.seen[split]
+        for actual, predicted in zip(seen.labels.tolist(), seen.logits.argmax(1).tolist()):
+            yield name, split, model.classes[actual], model.classes[predicted]
+
+
+def _pseudo_labels(
+    measured: dict[str, Measured], quality: dict[str, LabelQuality]
+) -> Iterable[tuple]:
+    for name, found in quality.items():
+        for label, rows in zip(measured[name].classes, found.per_class.tolist()):
+            yield name, label, rows
+
+
+def _csv(path: Path, header: list[str], rows: Iterable[tuple]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    files.write_text(path, text.getvalue())

@@ -1,0 +1,281 @@
+"""Experiment tracking: the only file that knows MLflow, and a null tracker with the same face.
+
+Two experiments: `lineage` holds one run per pipeline (what a person compares), `lineage-stages`
+one run per executed stage. Tracking never costs a result: outputs are on disk before it is told,
+and a server that is slow or gone is given up after one warning.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from filelock import FileLock
+
+from pipeline import machine
+
+PIPELINES = "lineage"
+STAGES = "lineage-stages"
+FORGIVEN_AFTER = 600  # seconds until a tracker that failed is tried again
+
+
+class NullTracker:
+    """Takes everything, keeps nothing."""
+
+    run_id: str | None = None
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        """Nested params of the run; flattened with dots."""
+
+    def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Numbers at a step."""
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        """Words to find the run by."""
+
+    def artifact(self, path: Path | str) -> None:
+        """A file to keep with the run."""
+
+    def end(self, status: str = "FINISHED") -> None:
+        """`FINISHED`, `FAILED` or `KILLED`."""
+
+    def stage_runs(self, weights: Mapping[str, str]) -> dict[str, str]:
+        """Run ids by stage, of the runs that made the outputs with these hashes."""
+        return {}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        stopped = kind is not None and issubclass(kind, (KeyboardInterrupt, SystemExit))
+        self.end("KILLED" if stopped else "FAILED" if kind else "FINISHED")
+
+
+class MlflowTracker(NullTracker):
+    """A run in MLflow; the first failure warns once and turns it into a null tracker."""
+
+    def __init__(self, client: Any, run: Any):
+        self._client = client
+        self.run_id = run.info.run_id
+        self._experiment = run.info.experiment_id
+        self._failed = False
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        items = [Param(key, str(value)[:6000]) for key, value in flat(params).items()]
+        for start in range(0, len(items), 100):  # the most that one call may carry
+            batch = items[start : start + 100]
+            self._try(lambda batch=batch: self._client.log_batch(self.run_id, params=batch))
+
+    def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        items = [Metric(key, float(value), now, step) for key, value in metrics.items()]
+        self._try(lambda: self._client.log_batch(self.run_id, metrics=items))
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        from mlflow.entities import RunTag
+
+        items = [RunTag(key, str(value)) for key, value in tags.items()]
+        self._try(lambda: self._client.log_batch(self.run_id, tags=items))
+
+    def artifact(self, path: Path | str) -> None:
+        self._try(lambda: self._client.log_artifact(self.run_id, str(path)))
+
+    def end(self, status: str = "FINISHED") -> None:
+        self._try(lambda: self._client.set_terminated(self.run_id, status))
+
+    def stage_runs(self, weights: Mapping[str, str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for stage, sha256 in weights.items():
+            query = f"tags.`dvc.stage` = '{stage}' and tags.`output.sha256` = '{sha256}'"
+            runs = self._try(lambda query=query: self._search(query)) or []
+            for run in runs:
+                found[stage] = run.info.run_id
+        return found
+
+    def _search(self, query: str) -> list:
+        experiment = self._client.get_experiment_by_name(STAGES)
+        ids = [experiment.experiment_id] if experiment else []
+        order = ["attributes.start_time DESC"]
+        return self._client.search_runs(ids, query, max_results=1, order_by=order) if ids else []
+
+    def _try(self, call: Callable[[], Any]) -> Any:
+        if self._failed:
+            return None
+        try:
+            return call()
+        except Exception as error:  # whatever the tracker does, the stage goes on
+            self._failed = True
+            _give_up(error)
+            return None
+
+
+def uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or a database beside the project's params.yaml."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{machine.root()}/mlflow.db"
+
+
+def start(experiment: str, name: str, tags: Mapping[str, str]) -> NullTracker:
+    """Begin a run.
+
+    Args:
+        experiment: `PIPELINES` or `STAGES`.
+        name: the run's name.
+        tags: beside these the git commit is kept, where there is one.
+    """
+    if os.environ.get("LINEAGE_TRACKING", "on") == "off" or _gave_up_lately():
+        return NullTracker()
+    try:
+        client = _client()
+        found = client.get_experiment_by_name(experiment)
+        number = found.experiment_id if found else _create(client, experiment)
+        return MlflowTracker(client, client.create_run(number, None, _tags(tags), name))
+    except Exception as error:  # a tracker that is not there must not cost the training
+        _give_up(error)
+        return NullTracker()
+
+
+def stage_run(stage: str, output: str = "") -> NullTracker:
+    """Begin the run of an executed stage.
+
+    Args:
+        stage: e.g. `student@g1`.
+        output: the hash of what it made, if that is known already (see `record_model`).
+    """
+    tags = {"dvc.stage": stage} | ({"output.sha256": output} if output else {})
+    return start(STAGES, stage, tags)
+
+
+def record_model(tracker: NullTracker, card: Mapping[str, Any]) -> None:
+    """What a finished model's card says, and its files, into the run of its stage."""
+    folder = Path("models") / card["name"]
+    tracker.params({key: card[key] for key in ("seed", "network", "training", "parents", "data")})
+    tracker.metrics({f"final/{key}": value for key, value in card["metrics"].items()})
+    tags = {"output.sha256": card["sha256"], "model.sha256": card["sha256"]}
+    tracker.tags(tags | {f"parent.{name}": sha for name, sha in card["parents"].items()})
+    for name in ("model.safetensors", "card.json", "curves.csv"):
+        tracker.artifact(folder / name)
+
+
+def record_pipeline(
+    params: Any, cards: Mapping[str, Mapping], metrics: Mapping[str, float], report: Path
+) -> str | None:
+    """The run of a whole pipeline: params, numbers of every model, links to the runs of the
+    stages that made the models (executed now or earlier), the report. Returns the run's id."""
+    name = os.environ.get("DVC_EXP_NAME") or f"{params.final} of {params.data.source}"
+    with start(PIPELINES, name, {"final": params.final}) as tracker:
+        tracker.params(params.model_dump(exclude_unset=True))
+        tracker.metrics(metrics)
+        for step, model in enumerate(["teacher", *params.generations]):
+            found = {"generation/val_acc": f"val_acc/{model}", "generation/acc": f"acc/{model}"}
+            known = {key: metrics[name] for key, name in found.items() if name in metrics}
+            tracker.metrics(known, step)
+        hashes = {
+            "teacher" if model == "teacher" else f"student@{model}": card["sha256"]
+            for model, card in cards.items()
+        }
+        runs = tracker.stage_runs(hashes)
+        tracker.tags({"run." + stage.replace("@", "/"): run for stage, run in runs.items()})
+        tracker.tags({f"model.{model}": card["sha256"] for model, card in cards.items()})
+        for file in sorted(report.rglob("*.*")):
+            tracker.artifact(file)
+    return tracker.run_id
+
+
+def _client() -> Any:
+    """MLflow's client, on a server that answered within 2 s, or a database made under a lock
+    (three first uses at once broke a fresh one)."""
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
+    os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
+    address = urlparse(uri())
+    if address.scheme in ("http", "https"):
+        port = address.port or (443 if address.scheme == "https" else 80)
+        socket.create_connection((address.hostname, port), timeout=2).close()
+    from mlflow import MlflowClient
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    _folder().mkdir(parents=True, exist_ok=True)
+    with FileLock(_folder() / "mlflow.lock", timeout=60):
+        client = MlflowClient(uri())
+        client.search_experiments(max_results=1)
+    return client
+
+
+def _create(client: Any, experiment: str) -> str:
+    with FileLock(_folder() / "mlflow.lock", timeout=60):
+        found = client.get_experiment_by_name(experiment)
+        if found:
+            return found.experiment_id
+        local = not uri().startswith("http")
+        place = (machine.root() / "mlartifacts" / experiment).as_uri() if local else None
+        return client.create_experiment(experiment, artifact_location=place)
+
+
+def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+    commit = git_commit()
+    extra = {"mlflow.source.git.commit": commit} if commit else {}
+    if os.environ.get("DVC_EXP_NAME"):
+        extra["dvc.experiment"] = os.environ["DVC_EXP_NAME"]
+    return {**extra, **{key: str(value) for key, value in tags.items()}}
+
+
+def git_commit() -> str | None:
+    """The commit that is checked out, where there is git and a repository."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"a": {"b": 1}}` -> `{"a.b": 1}`."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        nested = isinstance(value, Mapping) and value
+        result |= flat(value, f"{name}.") if nested else {name: value}
+    return result
+
+
+def _folder() -> Path:
+    return machine.root() / ".lineage"
+
+
+def _marker() -> Path:
+    return _folder() / "tracking-failed"
+
+
+def _gave_up_lately() -> bool:
+    """Whether an earlier stage has warned about this very tracker a short while ago."""
+    try:
+        age = time.time() - _marker().stat().st_mtime
+        return age < FORGIVEN_AFTER and _marker().read_text(encoding="utf-8") == uri()
+    except OSError:
+        return False
+
+
+def _give_up(error: Exception) -> None:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    print(  # noqa: T201 (the one warning)
+        f"warning: MLflow at {uri()} failed ({reason}); going on without tracking, results are "
+        "on disk",
+        file=sys.stderr,
+    )
+    _folder().mkdir(parents=True, exist_ok=True)
+    _marker().write_text(uri(), encoding="utf-8")

@@ -1,0 +1,51 @@
+"""pseudo_label@g: the teacher of generation g labels the unlabelled images, without any noise."""
+
+import torch
+
+from pipeline import checkpoint, files, machine, randomness, tracking
+from pipeline import pseudo_labels as labels
+from pipeline.data import store
+from pipeline.errors import UserError, run
+from pipeline.evaluate import infer
+from pipeline.params import load
+from pipeline.stage import argument
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Predict, filter, balance, write."""
+    params = load()
+    name = argument("pseudo_label", params.generations, argv)
+    rule, teacher = params.labels_of(name), params.generations[name].teacher
+    dataset = store.load("data/prepared/base")
+    settings = machine.load()
+    network, card = checkpoint.load(f"models/{teacher}", machine.device(settings))
+    classes = checkpoint.classes(card)
+    if classes != dataset.classes:
+        what = f"knows the classes {classes}, {dataset.folder} has {dataset.classes}"
+        raise UserError(f"models/{teacher}/card.json", what, f"train '{teacher}' again")
+    images = dataset.array("unlabelled")
+    if not len(images):
+        fix = "lower data.labels_per_class, data.val or data.test, or add images"
+        raise UserError(str(dataset.folder), "there are no unlabelled images", fix)
+    autocast = machine.suit(settings, network)
+    probs = torch.softmax(infer(network, images, autocast).double(), dim=1).numpy()
+    rng = randomness.generator(params.seed, name, "balance")
+    made = labels.make(probs, rule, rng, classes)
+    path = f"data/pseudo_labels/{name}.safetensors"
+    labels.save(
+        path,
+        made,
+        teacher={"name": teacher, "sha256": card["sha256"]},
+        unlabelled=dataset.digest("unlabelled"),
+        classes=classes,
+        rule=rule.model_dump(),
+    )
+    kept = len(set(made.index.tolist()))
+    with tracking.stage_run(f"pseudo_label@{name}", files.sha256(path)) as tracker:
+        tracker.params({"teacher": teacher, "labels": rule.model_dump()})
+        tracker.metrics({"kept": kept, "kept_share": kept / len(images), "rows": len(made.index)})
+    print(f"pseudo_label@{name}: {kept} of {len(images)} images kept, {len(made.index)} rows")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,21 @@
+"""teacher: the labelled images -> models/teacher."""
+
+from pipeline import tracking
+from pipeline.data import store
+from pipeline.errors import run
+from pipeline.fit import Job, fit
+from pipeline.params import load
+
+
+def main() -> None:
+    """Train on the labels alone."""
+    params = load()
+    job = Job("teacher", params, store.load("data/prepared/base"), parents={})
+    with tracking.stage_run("teacher") as tracker:
+        card = fit(job, "teacher", tracker)
+        tracking.record_model(tracker, card)
+    print(f"teacher: val accuracy {card['metrics']['val_acc']:.4f}")
+
+
+if __name__ == "__main__":
+    run(main)
