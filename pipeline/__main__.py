@@ -14,7 +14,7 @@ def check(_: argparse.Namespace) -> None:
 
     params = load()
     machine.load()
-    print(f"params.yaml is right: {' -> '.join(_chain(params))}")
+    print(f"params.yaml is right: {' -> '.join(params.chain(params.final))}")
 
 
 def show(_: argparse.Namespace) -> None:
@@ -28,15 +28,14 @@ def show(_: argparse.Namespace) -> None:
     print(f"MLflow:   mlflow ui --backend-store-uri {tracking.uri()}")
 
 
-def _chain(params) -> list[str]:
-    name, chain = params.final, []
-    while name:
-        chain.append(name)
-        name = params.parent(name)
-    return chain[::-1]
+def params(_: argparse.Namespace) -> None:
+    """explain every key of params.yaml"""
+    from pipeline.params.describe import markdown
+
+    print(markdown())
 
 
-COMMANDS = {"check": check, "show": show}
+COMMANDS = {"check": check, "show": show, "params": params}
 
 
 def main() -> None:

@@ -27,7 +27,12 @@ def build(card: dict) -> Classifier:
     return Classifier(backbone, heads, normalisation["mean"], normalisation["std"], spec["dropout"])
 
 
-def save(folder: Path | str, network: Classifier, card: dict) -> dict:
+def save(
+    folder: Path | str,
+    network: Classifier,
+    card: dict,
+    memory: dict[str, torch.Tensor] | None = None,
+) -> dict:
     """Write a model; returns the card as written, with the weights' sha256.
 
     Args:
@@ -35,10 +40,13 @@ def save(folder: Path | str, network: Classifier, card: dict) -> dict:
         network: the weights that are evaluated, teach and ship.
         card: architecture, heads with their ordered classes, image shape, normalisation, parents,
             data digests, recipe, metrics.
+        memory: what methods carry to the next task, keys `<method>/<tensor>`.
     """
     folder = Path(folder)
-    tensors = {k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
-    files.write_bytes(folder / "model.safetensors", save_tensors(tensors))
+    _write(folder / "model.safetensors", network.state_dict())
+    if memory is not None:
+        _write(folder / "memory.safetensors", memory)
+        card = {**card, "memory_sha256": files.sha256(folder / "memory.safetensors")}
     card = {
         **card,
         "schema": SCHEMA,
@@ -70,6 +78,24 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> tuple[Classi
     network = build(card)
     network.load_state_dict(load_tensors(path.read_bytes()))
     return network.to(device).eval(), card
+
+
+def load_memory(folder: Path | str, card: dict) -> dict[str, torch.Tensor]:
+    """What methods kept of a model's tasks; empty for a model that was not extended.
+
+    Raises:
+        UserError: missing, or not the bytes that were written.
+    """
+    if "memory_sha256" not in card:
+        return {}
+    path = Path(folder) / "memory.safetensors"
+    files.check_sha256(path, card["memory_sha256"])
+    return load_tensors(path.read_bytes())
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    files.write_bytes(path, save_tensors(tensors))
 
 
 def classes(card: dict) -> list[str]:

@@ -45,6 +45,15 @@ def infer(
     return torch.cat(logits) if logits else torch.empty(0, num_classes)
 
 
+def task_known(logits: Tensor, columns: list[slice]) -> Tensor:
+    """Logits (N, K) with all but each image's own block of columns at minus infinity: what a model
+    answers when it is told the task of each image."""
+    told = torch.full_like(logits, float("-inf"))
+    for row, block in enumerate(columns):
+        told[row, block] = logits[row, block]
+    return told
+
+
 def accuracy(logits: Tensor, labels: Tensor) -> float:
     """Share of images whose largest logit is the label's, 0..1; `nan` without images."""
     return float((logits.argmax(1) == labels).double().mean())

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from math import cos, pi
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.data.batches import Part
-from pipeline.networks import Classifier
+from pipeline.networks import Classifier, Output
 from pipeline.params import Training
+
+if TYPE_CHECKING:  # a teacher is not retrained when a method changes
+    from pipeline.methods import Method
 
 
 class Learner:
@@ -28,6 +32,8 @@ class Learner:
         training: the recipe.
         loss_weights: weight of each part's loss, by name; parts not named weigh 1.
         autocast: makes the context of a forward pass.
+        methods: add-ons, called in this order.
+        columns: the logits that the cross-entropy ranges over, and that the targets speak of.
     """
 
     def __init__(
@@ -36,11 +42,15 @@ class Learner:
         training: Training,
         loss_weights: Mapping[str, float] | None = None,
         autocast: Callable[[], AbstractContextManager] = nullcontext,
+        methods: Sequence[Method] = (),
+        columns: slice = slice(None),
     ):
         self.network = network
         self.training = training
         self.loss_weights = dict(loss_weights or {})
         self.autocast = autocast
+        self.methods = methods
+        self.columns = columns
         self.optimizer = make_optimizer(network, training)
         self.ema = copy.deepcopy(network).requires_grad_(False).eval() if training.ema else None
         self.num_steps = 0
@@ -51,26 +61,45 @@ class Learner:
         return self.ema if self.ema is not None else self.network
 
     def step(self, batch: dict[str, Part]) -> dict[str, Tensor]:
-        """One update. Returns the losses, detached: `loss` and each part's by name."""
-        self.network.train()
-        losses = self.losses(batch)
+        """One update. Returns the losses, detached: `loss`, each part's and method's by name."""
+        for method in self.methods:
+            batch = method.batch(batch)
+        output, losses = self.losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
         losses["loss"].backward()
+        for method in self.methods:
+            self._add_grads(method.grads(self.network))
         self.apply()
+        for method in self.methods:
+            method.after_step(self.network, batch, output)
         return {name: value.detach() for name, value in losses.items()}
 
-    def losses(self, batch: dict[str, Part]) -> dict[str, Tensor]:
-        """`loss` (the weighted sum) and the loss of each part."""
+    def losses(self, batch: dict[str, Part]) -> tuple[Output, dict[str, Tensor]]:
+        """The joint output, and `loss` (the weighted sum) with its named parts."""
+        self.train_mode()
         with self.autocast():
             output = self.network(torch.cat([part.images for part in batch.values()]))
-        logits = output.logits.float().split([len(part.images) for part in batch.values()])
+        logits = output.logits[:, self.columns].float()
         losses = {}
-        for (name, part), part_logits in zip(batch.items(), logits):
-            losses[name] = cross_entropy(
-                part_logits, part.targets, part.weights, self.training.label_smoothing
-            )
+        for name, part in batch.items():
+            mine, logits = logits[: len(part.images)], logits[len(part.images) :]
+            smoothing = self.training.label_smoothing
+            losses[name] = cross_entropy(mine, part.targets, part.weights, smoothing)
         total = sum(self.loss_weights.get(name, 1.0) * value for name, value in losses.items())
-        return {"loss": total, **losses}
+        for method in self.methods:
+            added = method.losses(self.network, batch, output)
+            total = total + sum(added.values())
+            losses |= added
+        return output, {"loss": total, **losses}
+
+    def train_mode(self) -> None:
+        """Dropout on, BatchNorm on this batch's statistics."""
+        self.network.train()
+
+    def _add_grads(self, grads: Mapping[str, Tensor]) -> None:
+        weights = dict(self.network.named_parameters()) if grads else {}
+        for name, grad in grads.items():
+            weights[name].grad = grad if weights[name].grad is None else weights[name].grad + grad
 
     def apply(self) -> None:
         """Clip, step the optimiser at this step's rate, move the average."""
@@ -104,6 +133,20 @@ class Learner:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": slots, "param_groups": groups})
         self.num_steps = int(state["num_steps"])
+
+
+class HeadLearner(Learner):
+    """Trains the newest head alone: every other weight, and BatchNorm's statistics, stay."""
+
+    def __init__(self, network: Classifier, training: Training, **options):
+        for weight in network.parameters():
+            weight.requires_grad_(False)
+        network.newest_head.requires_grad_(True)
+        super().__init__(network, training, **options)
+
+    def train_mode(self) -> None:
+        """As in evaluation: the features that the head will stand on."""
+        self.network.eval()
 
 
 def cross_entropy(

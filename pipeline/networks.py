@@ -108,6 +108,11 @@ class Classifier(nn.Module):
         """Grow a block of `num_classes` logits for `task`, to the right of the older ones."""
         self.heads[task] = nn.Linear(self.backbone.num_features, num_classes)
 
+    @property
+    def newest_head(self) -> nn.Module:
+        """The block added last."""
+        return list(self.heads.values())[-1]
+
     def features(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, F)."""
         images = images.float() / 255 if images.dtype == torch.uint8 else images

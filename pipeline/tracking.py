@@ -157,6 +157,17 @@ def stage_run(stage: str, output: str = "") -> NullTracker:
     return start(STAGES, stage, tags)
 
 
+def record_data(
+    tracker: NullTracker, options: Mapping[str, Any], card: Mapping[str, Any], folder: Path
+) -> None:
+    """What `prepare` made."""
+    tracker.params(options)
+    counts = {split: sum(classes.values()) for split, classes in card["counts"].items()}
+    tracker.metrics({f"images/{split}": count for split, count in counts.items()})
+    tracker.tags({"output.sha256": card["seal"]})
+    tracker.artifact(folder / "dataset.json")
+
+
 def record_model(tracker: NullTracker, card: Mapping[str, Any]) -> None:
     """What a finished model's card says, and its files, into the run of its stage."""
     folder = Path("models") / card["name"]
@@ -181,10 +192,7 @@ def record_pipeline(
             found = {"generation/val_acc": f"val_acc/{model}", "generation/acc": f"acc/{model}"}
             known = {key: metrics[name] for key, name in found.items() if name in metrics}
             tracker.metrics(known, step)
-        hashes = {
-            "teacher" if model == "teacher" else f"student@{model}": card["sha256"]
-            for model, card in cards.items()
-        }
+        hashes = {params.stage_of(model): card["sha256"] for model, card in cards.items()}
         runs = tracker.stage_runs(hashes)
         tracker.tags({"run." + stage.replace("@", "/"): run for stage, run in runs.items()})
         tracker.tags({f"model.{model}": card["sha256"] for model, card in cards.items()})

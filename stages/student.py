@@ -5,8 +5,8 @@ import sys
 from pipeline import checkpoint, pseudo_labels, tracking
 from pipeline.data import store
 from pipeline.errors import UserError, run
-from pipeline.fit import Job, fit
 from pipeline.params import load
+from pipeline.self_training import Job, learn
 from pipeline.stage import argument
 
 
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     check(path, made_from, teacher, dataset)
     job = Job(name, params, dataset, {parent: teacher["sha256"]}, labels)
     with tracking.stage_run(f"student@{name}") as tracker:
-        card = fit(job, f"student@{name}", tracker)
+        card = learn(job, f"student@{name}", tracker)
         tracking.record_model(tracker, card)
     print(f"student@{name}: val accuracy {card['metrics']['val_acc']:.4f}")
     if card["num_parameters"] < teacher["num_parameters"]:

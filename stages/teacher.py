@@ -3,8 +3,8 @@
 from pipeline import tracking
 from pipeline.data import store
 from pipeline.errors import run
-from pipeline.fit import Job, fit
 from pipeline.params import load
+from pipeline.self_training import Job, learn
 
 
 def main() -> None:
@@ -12,7 +12,7 @@ def main() -> None:
     params = load()
     job = Job("teacher", params, store.load("data/prepared/base"), parents={})
     with tracking.stage_run("teacher") as tracker:
-        card = fit(job, "teacher", tracker)
+        card = learn(job, "teacher", tracker)
         tracking.record_model(tracker, card)
     print(f"teacher: val accuracy {card['metrics']['val_acc']:.4f}")
 

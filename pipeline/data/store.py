@@ -40,6 +40,13 @@ class Dataset:
         """(C, H, W)."""
         return tuple(self.card["image_shape"])
 
+    def describe(self) -> str:
+        """Images per split, for people."""
+        counts = {name: sum(classes.values()) for name, classes in self.card["counts"].items()}
+        copies = self.card["copies_left_out"]
+        shown = ", ".join(f"{count} {name}" for name, count in counts.items())
+        return f"{shown}; {copies} exact copies left out"
+
     def array(self, split: str, name: str = "image") -> np.ndarray:
         """One array, memory-mapped read-only.
 
@@ -77,6 +84,7 @@ def save(
     classes: list[str],
     path: list[str],
     sha256: list[str],
+    copies: int = 0,
 ) -> Dataset:
     """Write a data set.
 
@@ -87,6 +95,7 @@ def save(
         classes: class names in the order of the labels.
         path: where each image came from, (N,).
         sha256: each image's content hash, (N,).
+        copies: exact copies that were left out, to be told.
     """
     folder = Path(folder)
     hashes = {}
@@ -111,6 +120,7 @@ def save(
         "image_shape": list(images.shape[1:]),
         "normalisation": {"mean": mean, "std": std},
         "counts": counts,
+        "copies_left_out": copies,
         "sha256": hashes,
     }
     _write_index(folder / "index.csv", zip(path, split.tolist(), sha256))

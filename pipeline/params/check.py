@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ from pydantic import ValidationError
 
 from pipeline.errors import UserError, nearest
 from pipeline.params.read import Source, read
-from pipeline.params.schema import Block, Params
+from pipeline.params.schema import Block, LwF, Params, Task
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RESERVED = {"base"}
 UNION_BRANCH = re.compile(r"[\[\](]|^(constrained-)?(int|str|float)$")  # pydantic's own words
-MODEL_BLOCKS = ("generations",)
+PARENT_KEY = {"generations": "teacher", "tasks": "base"}  # blocks of models: the key of a parent
 
 
 def load(path: Path | str = "params.yaml") -> Params:
@@ -31,7 +32,7 @@ def load(path: Path | str = "params.yaml") -> Params:
         params = Params.model_validate(source.values)
     except ValidationError as error:
         errors += [_readable(source, fault) for fault in _one_per_place(error)]
-    errors += _lineage_faults(source) + _data_faults(source)
+    errors += _lineage_faults(source) + _data_faults(source) + _task_faults(source)
     if errors:
         raise UserError.all(errors)
     return params
@@ -52,15 +53,15 @@ def _readable(source: Source, fault: dict) -> UserError:
     where = source.where(loc)
     block, field = _schema_at(loc)
     if kind == "extra_forbidden":
-        names = block.model_fields if block else ()
+        names = block.keys() if block else ()
         return UserError(where, f"unknown key '{loc[-1]}'", nearest(loc[-1], names))
     if kind == "missing":
-        return UserError(where, f"'{loc[-1]}' is missing", f"add it: {_expected(field)}")
+        return UserError(where, f"'{loc[-1]}' is missing", f"add it: {expected(field)}")
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
         return UserError(where, f"{given!r} is no such choice", nearest(given, names))
     what = f"{given!r} is {_wrong(kind)}"
-    return UserError(where, what, f"expected {_expected(field)}")
+    return UserError(where, what, f"expected {expected(field)}")
 
 
 def _wrong(kind: str) -> str:
@@ -76,7 +77,7 @@ def _schema_at(loc: tuple) -> tuple[type[Block] | None, Any]:
     for part in loc:
         if block is None:
             return None, field
-        known = block.model_fields.get(str(part))
+        known = block.keys().get(str(part))
         if known is None:
             # a name in a dict of models, or an index in a list, keeps the field before it
             inner = _block_in(field.annotation) if field is not None else None
@@ -95,7 +96,7 @@ def _block_in(annotation: Any) -> type[Block] | None:
     return next((block for block in inner if block), None)
 
 
-def _expected(field: Any) -> str:
+def expected(field: Any) -> str:
     """`a number, 0 or more, less than 1`, from a field's type and bounds."""
     if field is None:
         return "a value"
@@ -126,21 +127,26 @@ def _kind(annotation: Any) -> str:
 def _lineage_faults(source: Source) -> list[UserError]:
     """Names, parents and cycles: read from the raw values, so that a fault elsewhere in the
     file does not hide these."""
-    values, errors = source.values, []
+    errors = []
     parents: dict[str, Any] = {"teacher": None}
-    for block in MODEL_BLOCKS:
-        items = values.get(block)
-        for name, spec in items.items() if isinstance(items, dict) else ():
-            errors += _name_faults(source, (block, name), parents)
-            parents[str(name)] = spec.get("teacher") if isinstance(spec, dict) else None
-    for block in MODEL_BLOCKS:
-        for name in values.get(block) if isinstance(values.get(block), dict) else ():
-            errors += _parent_faults(source, (block, name), parents)
-    final = values.get("final")
+    models = list(_models(source))
+    for loc, spec in models:
+        errors += _name_faults(source, loc, parents)
+        parents[str(loc[-1])] = spec.get(PARENT_KEY[loc[0]])
+    for loc, _ in models:
+        errors += _parent_faults(source, loc, parents)
+    final = source.values.get("final")
     if isinstance(final, str) and final not in parents:
         where = source.where(("final",))
         errors.append(UserError(where, f"no model is named '{final}'", nearest(final, parents)))
     return errors
+
+
+def _models(source: Source) -> Iterator[tuple[tuple, dict]]:
+    for block in PARENT_KEY:
+        items = source.values.get(block)
+        for name, spec in items.items() if isinstance(items, dict) else ():
+            yield (block, name), spec if isinstance(spec, dict) else {}
 
 
 def _name_faults(source: Source, loc: tuple, taken: dict) -> list[UserError]:
@@ -155,7 +161,7 @@ def _name_faults(source: Source, loc: tuple, taken: dict) -> list[UserError]:
 
 def _parent_faults(source: Source, loc: tuple, parents: dict) -> list[UserError]:
     name = str(loc[-1])
-    parent, where = parents.get(name), source.where((*loc, "teacher"))
+    parent, where = parents.get(name), source.where((*loc, PARENT_KEY[loc[0]]))
     if not isinstance(parent, str):
         return []  # missing or of the wrong type: already said
     if parent not in parents:
@@ -178,7 +184,7 @@ def _data_faults(source: Source) -> list[UserError]:
         return []
     errors = []
     classes = data.get("classes")
-    names = [str(name) for name in classes] if isinstance(classes, list) else []
+    names = _names(classes)
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         where = source.where(("data", "classes"))
@@ -189,3 +195,45 @@ def _data_faults(source: Source) -> list[UserError]:
         what = f"val + test = {sum(shares):g} leaves nothing to train on"
         errors.append(UserError(where, what, "keep val + test under 1, say 0.15 + 0.25"))
     return errors
+
+
+def _task_faults(source: Source) -> list[UserError]:
+    """Classes learnt twice along a chain, methods without their options or named twice."""
+    errors, learnt = [], _classes_by_model(source)
+    for loc, spec in _models(source):
+        if loc[0] != "tasks":
+            continue
+        again = learnt.get(str(spec.get("base")), set()) & set(_names(spec.get("classes")))
+        if again:
+            what = f"'{spec['base']}' knows {', '.join(sorted(again))} already"
+            errors.append(UserError(source.where((*loc, "classes")), what, "name new classes only"))
+        methods = _names(spec.get("methods"))
+        for name in sorted({m for m in methods if methods.count(m) > 1}):
+            where = source.where((*loc, "methods"))
+            errors.append(UserError(where, f"'{name}' is named twice", "name it once"))
+        for name in [m for m in dict.fromkeys(methods) if m in Task.model_fields]:
+            if spec.get(name) is None:
+                what = f"the method '{name}' has no options"
+                fix = f"add `{name}: {{{', '.join(LwF.model_fields)}}}` beside `methods`"
+                errors.append(UserError(source.where(loc), what, fix))
+    return errors
+
+
+def _classes_by_model(source: Source) -> dict[str, set[str]]:
+    """The classes each model knows, as far as the file tells."""
+    data = source.values.get("data")
+    known = {"teacher": set(_names(data.get("classes") if isinstance(data, dict) else None))}
+    models = dict(_models(source))
+    for _ in models:  # a parent may stand behind its child; so many rounds reach everyone
+        for (block, name), spec in models.items():
+            parent = str(spec.get(PARENT_KEY[block]))
+            new = set(_names(spec.get("classes"))) if block == "tasks" else set()
+            if parent in known and block == "tasks":
+                known[str(name)] = known[parent] | new
+            elif parent in known:
+                known[str(name)] = known["teacher"]
+    return known
+
+
+def _names(values: Any) -> list[str]:
+    return [str(value) for value in values] if isinstance(values, list) else []

@@ -6,12 +6,14 @@ from copy import copy
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
+from pydantic.fields import FieldInfo
 
 # The names live here as well as in the dicts they name, so that checking a file need not
 # import torch; tests hold the two together.
 NetworkName = Literal["small_cnn", "wide_cnn", "wrn_28_2"]
 SourceName = Literal["digits"]
 OptimizerName = Literal["sgd", "adamw"]
+MethodName = Literal["lwf"]
 
 
 def _class_name(value: Any) -> Any:
@@ -26,6 +28,11 @@ class Block(BaseModel):
     """A part of params.yaml: immutable, no unknown keys, no silent conversion of types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def keys(cls) -> dict[str, FieldInfo]:
+        """The fields by the names they have in the file."""
+        return {field.alias or name: field for name, field in cls.model_fields.items()}
 
 
 class Data(Block):
@@ -133,10 +140,45 @@ class Generation(Model):
     )
 
 
+class LwF(Block):
+    """Learning without Forgetting (Li and Hoiem 2016)."""
+
+    weight: float = Field(ge=0, le=1000, description="of the distillation loss on the old units")
+    temperature: float = Field(gt=0, le=100, description="softens both answers; 2 in the paper")
+    warmup_steps: int = Field(ge=0, description="steps that train the new head alone, at first")
+
+
+class Task(Block):
+    """Classes learnt on top of a model, without its data."""
+
+    base: str = Field(description="the model to extend")
+    scenario: Literal["class", "task"] = Field(
+        description="`class`: answers range over all classes; `task`: the task of an image is known"
+    )
+    classes: list[ClassName] = Field(min_length=1, description="the new classes")
+    labels_per_class: int = Field(ge=1, description="labelled images of each new class")
+    methods: list[MethodName] = Field(
+        description="what keeps the old classes, in this order; `[]` is plain fine-tuning"
+    )
+    ce_over: Literal["auto", "all", "new"] = Field(
+        "auto",
+        description="logits in the cross-entropy of new images: `all`, the `new` block, or `auto` "
+        "(`new`, unless old images are in the batch)",
+    )
+    lwf: LwF | None = Field(None, description="options of the method `lwf`")
+    training: TrainingOverride = Field(
+        TrainingOverride(), description="keys of `training` that differ for this task"
+    )
+
+
 class Report(Block):
     """What the last stage may do."""
 
     test: bool = Field(description="read the test images (switch off while you search)")
+    registers: bool = Field(
+        alias="register",  # which is also a method of every pydantic model
+        description="register the model that ships in MLflow, and move `champion` if it is as good",
+    )
 
 
 class Params(Block):
@@ -148,21 +190,39 @@ class Params(Block):
     labels: Labels
     teacher: Teacher
     generations: dict[str, Generation] = Field(description="name: student; `{}` for none")
+    tasks: dict[str, Task] = Field(description="name: what to learn on top; `{}` for none")
     final: str = Field(description="the model meant to ship")
     report: Report
 
-    def models(self) -> dict[str, Model]:
+    def models(self) -> dict[str, Teacher | Generation | Task]:
         """Every model by name, parents before children."""
-        models: dict[str, Model] = {"teacher": self.teacher}
-        waiting = dict(self.generations)
+        waiting = {"teacher": self.teacher, **self.generations, **self.tasks}
+        models: dict[str, Teacher | Generation | Task] = {}
         while waiting:
-            name = next(n for n, spec in waiting.items() if spec.teacher in models)
+            name = next(n for n in waiting if self.parent(n) in {None, *models})
             models[name] = waiting.pop(name)
         return models
 
     def parent(self, name: str) -> str | None:
-        """The model that taught `name`; None for the first."""
-        return self.generations[name].teacher if name in self.generations else None
+        """The model that taught or was extended into `name`; None for the first."""
+        if name in self.generations:
+            return self.generations[name].teacher
+        return self.tasks[name].base if name in self.tasks else None
+
+    def stage_of(self, name: str) -> str:
+        """The DVC stage that makes model `name`."""
+        if name in self.tasks:
+            return f"extend@{name}"
+        return f"student@{name}" if name in self.generations else name
+
+    def chain(self, name: str) -> list[str]:
+        """The models from the first to `name`, each the parent of the next."""
+        chain: list[str] = []
+        model: str | None = name
+        while model:
+            chain.insert(0, model)
+            model = self.parent(model)
+        return chain
 
     def training_of(self, name: str) -> Training:
         """The shared training block with the overrides of model `name`."""

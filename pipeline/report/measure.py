@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from pipeline import checkpoint, evaluate, machine, pseudo_labels
-from pipeline.data import store
+from pipeline.data import tasks
 from pipeline.params import Params
+from pipeline.report import continual
 
 
 @dataclass(frozen=True)
@@ -20,12 +20,17 @@ class Seen:
     """A model's answers on a split of every task it knows.
 
     Attributes:
-        logits: (N, K) over all its classes.
+        images: uint8 (N, C, H, W).
+        logits: (N, K) over all its classes; where the model is told the task of an image, minus
+            infinity outside the task's own.
+        told: the same with the task told in any case.
         labels: int64 (N,), positions among all its classes.
         task: the task each image belongs to, (N,).
     """
 
+    images: Tensor
     logits: Tensor
+    told: Tensor
     labels: Tensor
     task: np.ndarray
 
@@ -75,15 +80,17 @@ def models(params: Params) -> dict[str, Measured]:
 
 def look(network, card: dict, split: str, autocast) -> Seen:
     """A model's answers on one split of the tasks it has heads for."""
-    logits, labels, tasks, start = [], [], [], 0
-    for head in card["heads"]:
-        dataset = store.load(Path("data/prepared") / head["task"])
-        images = dataset.array(split)
-        logits.append(evaluate.infer(network, images, autocast))
-        labels.append(torch.from_numpy(dataset.array(split, "label") + start))
-        tasks += [head["task"]] * len(images)
-        start += len(head["classes"])
-    return Seen(torch.cat(logits), torch.cat(labels), np.array(tasks))
+    known = tasks.known(card, split)
+    images = torch.cat([task.images for task in known])
+    logits = evaluate.infer(network, images, autocast)
+    told = evaluate.task_known(logits, tasks.columns(known))
+    return Seen(
+        images=images,
+        logits=told if tasks.is_told(card) else logits,
+        told=told,
+        labels=torch.cat([task.labels for task in known]),
+        task=np.concatenate([[task.task] * len(task.labels) for task in known]),
+    )
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ class LabelQuality:
 
 def label_quality(generation: str) -> LabelQuality:
     """Compare the pseudo-labels of a generation with the truth, where there is one."""
-    dataset = store.load("data/prepared/base")
+    dataset = tasks.dataset("base")
     labels, _ = pseudo_labels.load(f"data/pseudo_labels/{generation}.safetensors")
     kept, first = np.unique(labels.index, return_index=True)
     total = len(dataset.array("unlabelled"))
@@ -140,6 +147,7 @@ def metrics(measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> 
         if "test" in model.seen:
             result[f"acc/{name}"] = model.seen["test"].accuracy
         result[f"num_parameters/{name}"] = model.card["num_parameters"]
+    result |= continual.metrics(measured)
     for name, found in quality.items():
         result[f"pseudo_labels/{name}/kept_share"] = found.kept_share
         result[f"pseudo_labels/{name}/rows"] = found.rows

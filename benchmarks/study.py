@@ -1,0 +1,183 @@
+"""Studies: the same chain over arms and seeds, a row each in a committed CSV.
+
+A row that stands in the file is not computed again, so a study can be stopped and continued.
+Chains run two at a time, each on one thread in a temporary folder, with no tracking of their own;
+each finished row is a run in the MLflow experiment `lineage-studies`. Hyper-parameters are chosen
+on val with one set of seeds (`report.test: false`), claims are made on other seeds.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PROCESSES = 2
+
+
+@dataclass(frozen=True)
+class Study:
+    """What to run.
+
+    Attributes:
+        name: of the study, and of its CSV in `benchmarks/results/`.
+        params: the params.yaml to start from.
+        arms: by name, the keys that differ: `{"generations.g1.labels.kind": "hard"}`; a value of
+            `DROP` removes the key.
+        seeds: each sets `seed` and `data.seed`.
+        columns: names in `report/metrics.json` to keep.
+        test: whether the chains may read test.
+    """
+
+    name: str
+    arms: Mapping[str, Mapping[str, Any]]
+    seeds: Iterable[int]
+    columns: list[str]
+    test: bool
+    params: Path = Path("params.yaml")
+    links: list[str] = field(default_factory=list)
+
+    @property
+    def csv(self) -> Path:
+        """Where the rows are."""
+        return Path("benchmarks/results") / f"{self.name}.csv"
+
+
+DROP = object()
+
+
+def rows(study: Study) -> list[dict[str, str]]:
+    """The rows computed so far."""
+    if not study.csv.is_file():
+        return []
+    with open(study.csv, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def run(study: Study) -> list[dict[str, str]]:
+    """Compute the missing rows, appending each as it is done; returns all."""
+    done = {(row["arm"], int(row["seed"])) for row in rows(study)}
+    waiting = [(a, s) for s in study.seeds for a in study.arms if (a, s) not in done]
+    started = time.monotonic()
+    context = get_context("spawn")
+    with ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_one_thread) as pool:
+        jobs = {}
+        for arm, seed in waiting:
+            values = changed(_values(study.params), study.arms[arm], seed, study.test)
+            jobs[pool.submit(chain, values)] = (arm, seed)
+        for count, job in enumerate(as_completed(jobs), 1):
+            arm, seed = jobs[job]
+            found = job.result()
+            _append(study, {"arm": arm, "seed": seed} | {k: found.get(k) for k in study.columns})
+            _track(study, arm, seed, found)
+            minutes = (time.monotonic() - started) / 60
+            print(f"{study.name}: {count}/{len(waiting)} {arm} seed {seed}, {minutes:.1f} minutes")
+    return rows(study)
+
+
+def changed(values: dict, arm: Mapping[str, Any], seed: int, test: bool) -> dict:
+    """The values of an arm at a seed."""
+    for key, value in {**arm, "seed": seed, "data.seed": seed, "report.test": test}.items():
+        *path, last = key.split(".")
+        block = values
+        for part in path:
+            block = block.setdefault(part, {})
+        if value is DROP:
+            del block[last]
+        else:
+            block[last] = value
+    return values
+
+
+def chain(values: dict) -> dict[str, float]:
+    """Run every stage that `values` name, here, in a temporary folder; returns the metrics."""
+    from pipeline import files
+    from pipeline.params import load
+    from stages import prepare, pseudo_label, report, student, teacher
+
+    before, silence = os.getcwd(), redirect_stdout(io.StringIO())
+    with tempfile.TemporaryDirectory() as folder, silence:
+        os.chdir(folder)
+        try:
+            files.write_json("params.yaml", values)  # JSON is YAML
+            params = load()
+            prepare.main()
+            teacher.main()
+            for name in list(params.models())[1:]:
+                pseudo_label.main([name])
+                student.main([name])
+            report.main()
+            return files.read_json("report/metrics.json")
+        finally:
+            os.chdir(before)
+
+
+def paired(table: list[dict[str, str]], after: str, before: str, arm: str) -> np.ndarray:
+    """`after` minus `before` at each seed of an arm."""
+    return np.array([float(r[after]) - float(r[before]) for r in table if r["arm"] == arm])
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean and half width of its 95 % interval (Student's t)."""
+    from scipy.stats import t
+
+    half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean()), float(half)
+
+
+def summary(study: Study, table: list[dict[str, str]]) -> str:
+    """Mean and 95 % interval of every column, an arm a line, as a Markdown table in %."""
+    header = ["arm", "n", *study.columns]
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    for arm in study.arms:
+        mine = [row for row in table if row["arm"] == arm]
+        cells = [_cell(np.array([float(r[c]) for r in mine if r[c]])) for c in study.columns]
+        lines.append(f"| {arm} | {len(mine)} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(values: np.ndarray) -> str:
+    if len(values) < 2:
+        return "n/a"
+    mean, half = mean_interval(100 * values)
+    return f"{mean:.2f} ± {half:.2f}"
+
+
+def _values(path: Path) -> dict:
+    from pipeline.params.read import read
+
+    return read(path).values
+
+
+def _one_thread() -> None:
+    os.environ |= {"LINEAGE_THREADS": "1", "LINEAGE_TRACKING": "off", "OMP_NUM_THREADS": "1"}
+    os.environ.pop("DVC_ROOT", None)
+
+
+def _append(study: Study, row: dict[str, Any]) -> None:
+    new = not study.csv.is_file()
+    study.csv.parent.mkdir(parents=True, exist_ok=True)
+    with open(study.csv, "a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _track(study: Study, arm: str, seed: int, found: dict[str, float]) -> None:
+    from pipeline import tracking
+
+    with tracking.start("lineage-studies", f"{study.name}/{arm}/{seed}", {}) as tracker:
+        tracker.params({"study": study.name, "arm": arm, "seed": seed})
+        tracker.metrics(found)

@@ -1,0 +1,46 @@
+"""From a source to a prepared data set: choose the classes, drop exact copies, split, store."""
+
+from __future__ import annotations
+
+import shutil
+
+from pipeline.data import store
+from pipeline.data.sources import SOURCES
+from pipeline.data.splits import first_copies, split
+from pipeline.data.tasks import PREPARED
+from pipeline.params import Data
+
+
+def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) -> store.Dataset:
+    """Write `data/prepared/<task>`, replacing what was there.
+
+    Which split an image falls into does not depend on the other classes, so that a base task and
+    the tasks learnt on top agree about it.
+
+    Raises:
+        UserError: unknown classes, clashing labels, too few images.
+    """
+    images = SOURCES[data.source](data).of(classes)
+    sha256 = images.sha256()
+    kept = first_copies(sha256, images.label, images.path)
+    sha256, path = [sha256[row] for row in kept], [images.path[row] for row in kept]
+    parts = split(
+        sha256,
+        images.label[kept],
+        classes,
+        labels_per_class=labels_per_class,
+        val=data.val,
+        test=data.test,
+        seed=data.seed,
+    )
+    shutil.rmtree(PREPARED / task, ignore_errors=True)
+    return store.save(
+        PREPARED / task,
+        images.image[kept],
+        images.label[kept],
+        parts,
+        classes=classes,
+        path=path,
+        sha256=sha256,
+        copies=len(images.path) - len(kept),
+    )

@@ -1,0 +1,65 @@
+"""Tasks and their images: a model's heads say which, `data/prepared/<task>` holds them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from pipeline.data import store
+from pipeline.errors import UserError
+
+PREPARED = Path("data/prepared")
+
+
+class Known(NamedTuple):
+    """The images of one task that a model knows."""
+
+    task: str
+    images: Tensor  # uint8 (N, C, H, W)
+    labels: Tensor  # int64 (N,), positions among all the model's classes
+    columns: slice  # the task's block of logits
+
+
+def dataset(task: str) -> store.Dataset:
+    """The prepared data set of `base` or of a task.
+
+    Raises:
+        UserError: it is not there or damaged.
+    """
+    return store.load(PREPARED / task)
+
+
+def is_told(card: dict) -> bool:
+    """Whether the model is told the task of an image (scenario `task`)."""
+    return card.get("task", {}).get("scenario") == "task"
+
+
+def columns(known_tasks: list[Known]) -> list[slice]:
+    """The block of logits of each image's task, an entry per image."""
+    return [task.columns for task in known_tasks for _ in task.labels]
+
+
+def known(card: dict, split: str) -> list[Known]:
+    """A split of every task that a model has a head for, in the order of its heads.
+
+    Raises:
+        UserError: data are missing, damaged, or have other classes than the head.
+    """
+    found, start = [], 0
+    for head in card["heads"]:
+        data = dataset(head["task"])
+        if data.classes != head["classes"]:
+            raise UserError(
+                f"models/{card['name']}/card.json",
+                f"has the classes {head['classes']}, {data.folder} has {data.classes}",
+                f"train '{card['name']}' again",
+            )
+        images = torch.from_numpy(data.array(split).copy())
+        labels = torch.from_numpy(data.array(split, "label") + start)
+        block = slice(start, start + len(data.classes))
+        found.append(Known(head["task"], images, labels, block))
+        start = block.stop
+    return found
