@@ -19,13 +19,15 @@ def check(_: argparse.Namespace) -> None:
 
 def show(_: argparse.Namespace) -> None:
     """print the closing table of the last run"""
-    from pipeline import files, tracking
+    from pipeline import files
     from pipeline.params import load
     from pipeline.report.table import closing_table
 
-    print(closing_table(load(), files.read_json("report/metrics.json")))
-    print("\npictures: report/html   numbers: report/metrics.json   models: models/<name>/")
-    print(f"MLflow:   mlflow ui --backend-store-uri {tracking.uri()}")
+    params = load()
+    metrics = files.read_json("report/metrics.json")
+    print(closing_table(params, metrics, files.read_json("report/data/verdict.json")))
+    print("\nread:    report/html/index.html    numbers: report/metrics.json")
+    print("compare: make ui   (or: python -m pipeline ui), dvc exp show --only-changed")
 
 
 def params(_: argparse.Namespace) -> None:

@@ -1,9 +1,9 @@
-"""report: every model measured -> numbers, curves, pictures, and the pipeline's run in MLflow."""
+"""report: every model measured -> numbers, curves, pictures, the gate, the run in MLflow."""
 
 import shutil
 from pathlib import Path
 
-from pipeline import files, tracking
+from pipeline import files, gate, tracking
 from pipeline.errors import run
 from pipeline.params import load
 from pipeline.report import measure, plots, tables
@@ -12,18 +12,23 @@ OUT = Path("report")
 
 
 def main() -> None:
-    """Measure, write, then tell the tracker."""
+    """Measure, decide, write; then tell the tracker."""
     params = load()
     measured = measure.models(params)
     quality = {name: measure.label_quality(name) for name in params.generations}
     metrics = measure.metrics(measured, quality)
+    chain = params.chain(params.final)
+    seen = {name: measured[name].seen["val"] for name in chain}
+    verdict = gate.decide(chain, gate.compared(chain, seen))
     shutil.rmtree(OUT / "html", ignore_errors=True)
     tables.write(OUT / "data", measured, quality)
     plots.write(OUT / "html", measured, quality)
+    files.write_json(OUT / "data" / "verdict.json", vars(verdict))
     files.write_json(OUT / "metrics.json", metrics)
-    cards = {name: model.card for name, model in measured.items()}
-    tracking.record_pipeline(params, cards, metrics, OUT)
-    print("report: `python -m pipeline show` for the table, report/html for the pictures")
+    outputs = measure.outputs(params, measured)
+    champion = tracking.record_pipeline(params, metrics, outputs, verdict, OUT)
+    print(f"report: {verdict.why}")
+    print(f"report: {champion}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import checkpoint, evaluate, machine, pseudo_labels
+from pipeline import checkpoint, evaluate, files, machine, pseudo_labels
 from pipeline.data import tasks
 from pipeline.params import Params
 from pipeline.report import continual
@@ -156,3 +156,13 @@ def metrics(measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> 
     return {
         key: round(value, 6) if isinstance(value, float) else value for key, value in result.items()
     }
+
+
+def outputs(params: Params, measured: dict[str, Measured]) -> dict[str, str]:
+    """The hash of what every stage of the pipeline made, by stage."""
+    found = {"prepare": tasks.dataset("base").card["seal"]}
+    found |= {f"prepare_task@{name}": tasks.dataset(name).card["seal"] for name in params.tasks}
+    for name in params.generations:
+        path = f"data/pseudo_labels/{name}.safetensors"
+        found[f"pseudo_label@{name}"] = files.sha256(path)
+    return found | {params.stage_of(name): m.card["sha256"] for name, m in measured.items()}

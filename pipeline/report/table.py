@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pipeline.params import Params
 
 
-def closing_table(params: Params, metrics: Mapping[str, float]) -> str:
-    """A table for a terminal from `report/metrics.json`'s numbers."""
+def closing_table(params: Params, metrics: Mapping[str, float], verdict: Mapping) -> str:
+    """A table for a terminal from `report/metrics.json`'s numbers, and the gate's words."""
     rows = [("model", "taught by", "weights", "val acc (95 %)", "test acc")]
     for name in params.models():
         low, high = metrics[f"val_acc_low/{name}"], metrics[f"val_acc_high/{name}"]
@@ -17,7 +17,7 @@ def closing_table(params: Params, metrics: Mapping[str, float]) -> str:
         weights = f"{metrics[f'num_parameters/{name}']:,.0f}"
         shown = "not read" if test is None else f"{test:.4f}"
         rows.append((name, params.parent(name) or "labels", weights, val, shown))
-    return aligned(rows)
+    return f"{aligned(rows)}\n\n" + "\n".join(verdict["sentences"])
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:

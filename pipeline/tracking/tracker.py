@@ -1,9 +1,4 @@
-"""Experiment tracking: the only file that knows MLflow, and a null tracker with the same face.
-
-Two experiments: `lineage` holds one run per pipeline (what a person compares), `lineage-stages`
-one run per executed stage. Tracking never costs a result: outputs are on disk before it is told,
-and a server that is slow or gone is given up after one warning.
-"""
+"""A run in MLflow, and a null tracker with the same face."""
 
 from __future__ import annotations
 
@@ -41,15 +36,20 @@ class NullTracker:
     def tags(self, tags: Mapping[str, str]) -> None:
         """Words to find the run by."""
 
-    def artifact(self, path: Path | str) -> None:
-        """A file to keep with the run."""
+    def artifact(self, path: Path | str, folder: str | None = None) -> None:
+        """A file to keep with the run, in a folder of the run's own."""
 
     def end(self, status: str = "FINISHED") -> None:
         """`FINISHED`, `FAILED` or `KILLED`."""
 
-    def stage_runs(self, weights: Mapping[str, str]) -> dict[str, str]:
-        """Run ids by stage, of the runs that made the outputs with these hashes."""
+    def stage_links(self, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        """The run id and the page's address of the newest run of each stage that made the output
+        with the given hash, by stage; stages without such a run are left out."""
         return {}
+
+    def attempt(self, call: Callable[[Any], Any]) -> Any:
+        """`call(client)`; None if there is no client or the call fails."""
+        return None
 
     def __enter__(self):
         return self
@@ -89,20 +89,23 @@ class MlflowTracker(NullTracker):
         items = [RunTag(key, str(value)) for key, value in tags.items()]
         self._try(lambda: self._client.log_batch(self.run_id, tags=items))
 
-    def artifact(self, path: Path | str) -> None:
-        self._try(lambda: self._client.log_artifact(self.run_id, str(path)))
+    def artifact(self, path: Path | str, folder: str | None = None) -> None:
+        self._try(lambda: self._client.log_artifact(self.run_id, str(path), folder))
 
     def end(self, status: str = "FINISHED") -> None:
         self._try(lambda: self._client.set_terminated(self.run_id, status))
 
-    def stage_runs(self, weights: Mapping[str, str]) -> dict[str, str]:
-        found: dict[str, str] = {}
-        for stage, sha256 in weights.items():
+    def stage_links(self, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
+        found = {}
+        for stage, sha256 in outputs.items():
             query = f"tags.`dvc.stage` = '{stage}' and tags.`output.sha256` = '{sha256}'"
-            runs = self._try(lambda query=query: self._search(query)) or []
-            for run in runs:
-                found[stage] = run.info.run_id
+            for run in self._try(lambda query=query: self._search(query)) or []:
+                page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+                found[stage] = (run.info.run_id, page)
         return found
+
+    def attempt(self, call: Callable[[Any], Any]) -> Any:
+        return self._try(lambda: call(self._client))
 
     def _search(self, query: str) -> list:
         experiment = self._client.get_experiment_by_name(STAGES)
@@ -137,7 +140,7 @@ def start(experiment: str, name: str, tags: Mapping[str, str]) -> NullTracker:
     if os.environ.get("LINEAGE_TRACKING", "on") == "off" or _gave_up_lately():
         return NullTracker()
     try:
-        client = _client()
+        client = connect()
         found = client.get_experiment_by_name(experiment)
         number = found.experiment_id if found else _create(client, experiment)
         return MlflowTracker(client, client.create_run(number, None, _tags(tags), name))
@@ -146,62 +149,7 @@ def start(experiment: str, name: str, tags: Mapping[str, str]) -> NullTracker:
         return NullTracker()
 
 
-def stage_run(stage: str, output: str = "") -> NullTracker:
-    """Begin the run of an executed stage.
-
-    Args:
-        stage: e.g. `student@g1`.
-        output: the hash of what it made, if that is known already (see `record_model`).
-    """
-    tags = {"dvc.stage": stage} | ({"output.sha256": output} if output else {})
-    return start(STAGES, stage, tags)
-
-
-def record_data(
-    tracker: NullTracker, options: Mapping[str, Any], card: Mapping[str, Any], folder: Path
-) -> None:
-    """What `prepare` made."""
-    tracker.params(options)
-    counts = {split: sum(classes.values()) for split, classes in card["counts"].items()}
-    tracker.metrics({f"images/{split}": count for split, count in counts.items()})
-    tracker.tags({"output.sha256": card["seal"]})
-    tracker.artifact(folder / "dataset.json")
-
-
-def record_model(tracker: NullTracker, card: Mapping[str, Any]) -> None:
-    """What a finished model's card says, and its files, into the run of its stage."""
-    folder = Path("models") / card["name"]
-    tracker.params({key: card[key] for key in ("seed", "network", "training", "parents", "data")})
-    tracker.metrics({f"final/{key}": value for key, value in card["metrics"].items()})
-    tags = {"output.sha256": card["sha256"], "model.sha256": card["sha256"]}
-    tracker.tags(tags | {f"parent.{name}": sha for name, sha in card["parents"].items()})
-    for name in ("model.safetensors", "card.json", "curves.csv"):
-        tracker.artifact(folder / name)
-
-
-def record_pipeline(
-    params: Any, cards: Mapping[str, Mapping], metrics: Mapping[str, float], report: Path
-) -> str | None:
-    """The run of a whole pipeline: params, numbers of every model, links to the runs of the
-    stages that made the models (executed now or earlier), the report. Returns the run's id."""
-    name = os.environ.get("DVC_EXP_NAME") or f"{params.final} of {params.data.source}"
-    with start(PIPELINES, name, {"final": params.final}) as tracker:
-        tracker.params(params.model_dump(exclude_unset=True))
-        tracker.metrics(metrics)
-        for step, model in enumerate(["teacher", *params.generations]):
-            found = {"generation/val_acc": f"val_acc/{model}", "generation/acc": f"acc/{model}"}
-            known = {key: metrics[name] for key, name in found.items() if name in metrics}
-            tracker.metrics(known, step)
-        hashes = {params.stage_of(model): card["sha256"] for model, card in cards.items()}
-        runs = tracker.stage_runs(hashes)
-        tracker.tags({"run." + stage.replace("@", "/"): run for stage, run in runs.items()})
-        tracker.tags({f"model.{model}": card["sha256"] for model, card in cards.items()})
-        for file in sorted(report.rglob("*.*")):
-            tracker.artifact(file)
-    return tracker.run_id
-
-
-def _client() -> Any:
+def connect() -> Any:
     """MLflow's client, on a server that answered within 2 s, or a database made under a lock
     (three first uses at once broke a fresh one)."""
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

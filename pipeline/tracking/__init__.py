@@ -1,0 +1,22 @@
+"""Experiment tracking: the only room that knows MLflow.
+
+Two experiments: `lineage` holds one run per pipeline (what a person compares), `lineage-stages`
+one run per executed stage. Tracking never costs a result: outputs are on disk before it is told,
+and a server that is slow or gone is given up after one warning.
+"""
+
+from pipeline.tracking.record import record_data, record_model, record_pipeline, stage_run
+from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, flat, start, uri
+
+__all__ = [
+    "PIPELINES",
+    "STAGES",
+    "NullTracker",
+    "flat",
+    "record_data",
+    "record_model",
+    "record_pipeline",
+    "stage_run",
+    "start",
+    "uri",
+]

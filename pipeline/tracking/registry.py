@@ -1,0 +1,115 @@
+"""The model registry: a version for each model that ships, the alias `champion` for the best."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from filelock import FileLock
+
+from pipeline import checkpoint, export, files, machine
+from pipeline.params import Params
+from pipeline.tracking.tracker import NullTracker, uri
+
+CHAMPION = "champion"
+
+
+def register(tracker: NullTracker, params: Params, name: str, metrics: Mapping[str, float]) -> str:
+    """Register `models/<name>` as a version of `lineage-<source>` and move `champion` to it if it
+    is at least as good on the same val images.
+
+    Returns:
+        one sentence on what became of the champion.
+    """
+    model = f"lineage-{params.data.source}"
+    with FileLock(machine.root() / ".lineage" / "registry.lock", timeout=120):
+        told = tracker.attempt(
+            lambda client: _promote(client, tracker.run_id, model, name, metrics[f"val_acc/{name}"])
+        )
+    return told or f"{name} is not in a registry: there is no tracker"
+
+
+def _promote(client: Any, run_id: str, model: str, name: str, val_acc: float) -> str:
+    network, card = checkpoint.load(f"models/{name}")
+    tags = {
+        "model.sha256": card["sha256"],
+        "val_acc": f"{val_acc:.6f}",
+        "val_digest": files.digest({t: d["val"] for t, d in card["data"].items()}),
+        "classes": json.dumps(checkpoint.classes(card)),
+        "name": name,
+    }
+    number = _known(client, model, card["sha256"]) or _log(run_id, model, network, card)
+    for key, value in tags.items():
+        client.set_model_version_tag(model, number, key, value)
+    champion = _champion(client, model)
+    moves, why = better(champion.tags if champion else None, tags)
+    if moves:
+        client.set_registered_model_alias(model, CHAMPION, number)
+    holder = f"version {number} ({name})" if moves else f"version {champion.version}"
+    return f"champion of {model} is {holder}: {why}"
+
+
+def better(champion: Mapping[str, str] | None, candidate: Mapping[str, str]) -> tuple[bool, str]:
+    """Whether the alias moves from a version with the tags `champion` to one with `candidate`'s,
+    and why."""
+    if champion is None:
+        return True, "there was none before"
+    if champion.get("model.sha256") == candidate["model.sha256"]:
+        return True, "it is the same model"
+    if champion.get("val_digest") != candidate["val_digest"]:
+        return False, (
+            "the candidate was measured on other val images, so the two cannot be compared; set "
+            "the alias by hand if it shall move"
+        )
+    old, new = float(champion["val_acc"]), float(candidate["val_acc"])
+    sign = ">=" if new >= old else "<"
+    return new >= old, f"val accuracy {new:.4f} {sign} {old:.4f} of the champion before"
+
+
+def _known(client: Any, model: str, sha256: str) -> str | None:
+    found = client.search_model_versions(f"name = '{model}' and tags.`model.sha256` = '{sha256}'")
+    return found[0].version if found else None
+
+
+def _champion(client: Any, model: str) -> Any:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        return client.get_model_version_by_alias(model, CHAMPION)
+    except MlflowException as error:
+        if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
+            return None
+        raise
+
+
+def _log(run_id: str, model: str, network: Any, card: dict) -> str:
+    """Export the model into its run and register it; returns the version."""
+    import mlflow.pytorch
+    from mlflow.models import infer_signature
+
+    images = export.example(card)
+    servable = export.Servable(network)
+    probabilities = servable(_tensor(images)).detach().numpy()
+    mlflow.set_tracking_uri(uri())
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.pytorch.log_model(
+            servable,
+            name=f"model-{card['name']}",
+            registered_model_name=model,
+            signature=infer_signature(images, probabilities),
+            input_example=images,
+            serialization_format="pt2",
+            pip_requirements=[
+                f"torch=={version('torch').split('+')[0]}",
+                f"numpy=={version('numpy')}",
+            ],
+        )
+    return str(logged.registered_model_version)
+
+
+def _tensor(images: Any) -> Any:
+    import torch
+
+    return torch.from_numpy(images)
