@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere
@@ -114,6 +115,15 @@ def chain(finished, tmp_path, monkeypatch) -> Path:
 def rng() -> np.random.Generator:
     """Numbers for inputs."""
     return np.random.default_rng(0)
+
+
+def flipped(path: Path, places: Iterable[int], mask: int = 1) -> Iterator[int]:
+    """Each place in turn, with that byte of the file changed; the file is whole again after."""
+    whole = path.read_bytes()
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+        yield place
+    path.write_bytes(whole)
 
 
 def same_files(one: Path, other: Path) -> None:

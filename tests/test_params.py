@@ -117,7 +117,7 @@ def test_every_key_of_the_committed_file_is_broken_below():
             yield from leaves(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
 
     real = real_values()
-    models = {k for k in leaves(real["generations"], "")}
+    models = set(leaves(real["generations"], ""))
     found = set(leaves({k: v for k, v in real.items() if k != "generations"}, ""))
     found |= {f"generations.g1.{key.split('.', 1)[1]}" for key in models}
     assert found <= {*OUT_OF_RANGE, *OPTIONAL}
@@ -155,20 +155,18 @@ WRONG = {
     str: [3, 0.5, True, None, ["a"], {"a": 1}],
     list: ["0, 1", 3, None, {"a": 1}, [True, False], [0.5, 1.5], ["", "b"]],
 }
-# a float of the file may be written 0 or 1; and these are whole numbers or words
-KINDS = dict.fromkeys(
-    "training.clip_norm training.unlabelled_ratio training.unlabelled_weight".split(), float
-)
+# numbers that the file may write without a point
+NUMBERS = ["training.clip_norm", "training.unlabelled_ratio", "training.unlabelled_weight"]
 
 
 @pytest.mark.parametrize("key", LEAVES)
 def test_a_value_of_the_wrong_type_is_one_line_that_names_the_key(tmp_path, key):
     block, last = block_of(example(), key)
-    wrong = [v for v in WRONG[KINDS.get(key, type(block[last]))]]
+    wrong = WRONG[float if key in NUMBERS else type(block[last])]
     for value in [v for v in wrong if (key, v) != ("labels.balance", 3)]:
-        lines = lines_with(tmp_path, key, value)
-        assert {line.split(" (")[1].split(")")[0] for line in lines} <= {key, f"{key}.0", f"{key}.1"}
-        assert len(lines) == (2 if key == "data.classes" and f"{key}.1" in lines[-1] else 1), lines
+        for line in (lines := lines_with(tmp_path, key, value)):
+            assert re.search(rf"\({key}(\.[01])?\): ", line), line
+        assert len(lines) <= (len(value) if type(value) is type(block[last]) is list else 1), lines
 
 
 @pytest.mark.parametrize(("key", "bad"), [*OUT_OF_RANGE.items(), *OPTIONAL.items()])
