@@ -47,13 +47,13 @@ class Resume:
             UserError: another process trains the same model in this folder.
         """
         if not self._acquired():
-            pid, folder = self._holder.read_text().split("\n")
-            if folder == os.getcwd():
+            pid, folder = self._held_by()
+            if folder in ("", os.getcwd()):
                 fix = "wait for that process, or end it"
-                raise UserError(str(self.folder), f"locked by pid {pid}", fix)
+                raise UserError(str(self.folder), f"locked by pid {pid or 'unknown'}", fix)
             self.folder = self.folder.with_name(f"{self.folder.name}-{os.getpid()}")
             self._acquired()
-        self._holder.write_text(f"{os.getpid()}\n{os.getcwd()}")
+        files.write_text(self._holder, f"{os.getpid()}\n{os.getcwd()}")
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
@@ -66,6 +66,14 @@ class Resume:
     @property
     def _holder(self) -> Path:
         return self.folder / "holder"
+
+    def _held_by(self) -> tuple[str, str]:
+        """Pid and folder of the lock's holder; empty for the moment before it has said so."""
+        try:
+            pid, _, folder = self._holder.read_text(encoding="utf-8").partition("\n")
+        except FileNotFoundError:
+            return "", ""
+        return pid, folder
 
     def _acquired(self) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True)
