@@ -15,7 +15,6 @@ import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -94,17 +93,17 @@ class Resume:
             old.unlink()
 
     def newest(self) -> tuple[dict[str, Tensor], dict] | None:
-        """State and notes of the newest checkpoint whose bytes are whole; None if there is none."""
+        """State and notes of the newest checkpoint whose bytes are whole; None if there is none.
+
+        Broken ones are removed, or their higher numbers would push out those written from here on.
+        """
         for stray in self.folder.glob(".*.tmp"):
             stray.unlink()
         for path in self._newest_first():
             data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() not in path.name:
-                continue
-            try:
+            if hashlib.sha256(data).hexdigest() in path.name:
                 return load_tensors(data), _notes(data)
-            except SafetensorError:
-                continue
+            path.unlink()
         return None
 
     def _newest_first(self) -> list[Path]:
