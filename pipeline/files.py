@@ -16,20 +16,22 @@ def write_bytes(path: Path | str, data: bytes) -> None:
     temporary name in the same folder, are synced, then renamed.
 
     Raises:
-        UserError: the disk is full; older files are intact.
+        UserError: the disk is full, or the folder cannot be written to; older files are intact.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        free = shutil.disk_usage(path.parent).free
+        if temporary.is_file():
+            temporary.unlink()
+        there = next(folder for folder in path.absolute().parents if folder.is_dir())
+        free = shutil.disk_usage(there).free
         raise UserError(
             str(path),
             f"cannot write {len(data):,} bytes ({error.strerror}); {free:,} bytes are free",
@@ -51,14 +53,17 @@ def read_json(path: Path | str) -> dict:
     """The JSON object in `path`.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing or is not a JSON object.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(str(path), "no such file", "run the stage that makes it") from None
     except ValueError as error:
         raise UserError(str(path), f"is not JSON ({error})", "run its stage again") from None
+    if not isinstance(value, dict):
+        raise UserError(str(path), "is not a JSON object", "run its stage again")
+    return value
 
 
 def write_sealed(path: Path | str, value: dict) -> dict:

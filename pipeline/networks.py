@@ -56,8 +56,8 @@ def wide_cnn(in_channels: int, width: float, stochastic_depth: float) -> nn.Modu
 
 
 def wrn_28_2(in_channels: int, width: float, stochastic_depth: float) -> nn.Module:
-    """Wide ResNet 28-2 (Zagoruyko and Komodakis 2016): 1.47 M weights."""
-    return WideResNet(28, 2 * width, in_channels, stochastic_depth)
+    """Wide ResNet 28-2 (Zagoruyko and Komodakis 2016): 1.47 M weights; 28-k at width k / 2."""
+    return WideResNet(28, max(1, round(2 * width)), in_channels, stochastic_depth)
 
 
 NETWORKS = {

@@ -77,7 +77,8 @@ def _by_class(
     order = np.argsort(-confidence, kind="stable")
     order = order[confidence[order] >= rule.threshold]
     rows = [order[label[order] == c] for c in range(num_classes)]
-    return [r[: int(np.ceil(rule.share * len(r)))] for r in rows]
+    # rounded first: 0.07 * 100 is 7.000000000000001, which is no eighth row
+    return [r[: int(np.ceil(round(rule.share * len(r), 9)))] for r in rows]
 
 
 def _balanced(

@@ -15,7 +15,6 @@ import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
@@ -47,13 +46,13 @@ class Resume:
             UserError: another process trains the same model in this folder.
         """
         if not self._acquired():
-            pid, folder = self._holder.read_text().split("\n")
-            if folder == os.getcwd():
+            pid, folder = self._held_by()
+            if folder in ("", os.getcwd()):
                 fix = "wait for that process, or end it"
-                raise UserError(str(self.folder), f"locked by pid {pid}", fix)
+                raise UserError(str(self.folder), f"locked by pid {pid or 'unknown'}", fix)
             self.folder = self.folder.with_name(f"{self.folder.name}-{os.getpid()}")
             self._acquired()
-        self._holder.write_text(f"{os.getpid()}\n{os.getcwd()}")
+        files.write_text(self._holder, f"{os.getpid()}\n{os.getcwd()}")
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
@@ -66,6 +65,14 @@ class Resume:
     @property
     def _holder(self) -> Path:
         return self.folder / "holder"
+
+    def _held_by(self) -> tuple[str, str]:
+        """Pid and folder of the lock's holder; empty for the moment before it has said so."""
+        try:
+            pid, _, folder = self._holder.read_text(encoding="utf-8").partition("\n")
+        except FileNotFoundError:
+            return "", ""
+        return pid, folder
 
     def _acquired(self) -> bool:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -86,17 +93,17 @@ class Resume:
             old.unlink()
 
     def newest(self) -> tuple[dict[str, Tensor], dict] | None:
-        """State and notes of the newest checkpoint whose bytes are whole; None if there is none."""
+        """State and notes of the newest checkpoint whose bytes are whole; None if there is none.
+
+        Broken ones are removed, or their higher numbers would push out those written from here on.
+        """
         for stray in self.folder.glob(".*.tmp"):
             stray.unlink()
         for path in self._newest_first():
             data = path.read_bytes()
-            if hashlib.sha256(data).hexdigest() not in path.name:
-                continue
-            try:
+            if hashlib.sha256(data).hexdigest() in path.name:
                 return load_tensors(data), _notes(data)
-            except SafetensorError:
-                continue
+            path.unlink()
         return None
 
     def _newest_first(self) -> list[Path]:

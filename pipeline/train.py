@@ -85,9 +85,9 @@ def _restore(learner: Learner, resume: Resume) -> tuple[list[Row], list[dict[str
     learner.load_state(state)
     weights = {k.removeprefix("best/"): v for k, v in state.items() if k.startswith("best/")}
     best = {"val_acc": notes["best"], "weights": weights} if weights else {}
-    count = len(state["since/loss"]) if "since/loss" in state else 0
-    names = [k.removeprefix("since/") for k in state if k.startswith("since/")]
-    since = [{n: state[f"since/{n}"][i] for n in names} for i in range(count)]
+    device = next(learner.network.parameters()).device
+    rows = state["since"].to(device) if "since" in state else ()
+    since = [dict(zip(notes["losses"], row)) for row in rows]
     return notes["history"], since, best
 
 
@@ -95,10 +95,11 @@ def _keep(
     learner: Learner, resume: Resume, history: list[Row], since: list[dict], best: dict
 ) -> None:
     state = learner.state()
-    for name in since[0] if since else ():
-        state[f"since/{name}"] = torch.stack([losses[name] for losses in since])
+    names = list(since[0]) if since else []
+    if since:
+        state["since"] = torch.stack([torch.stack(list(losses.values())) for losses in since])
     state |= {f"best/{k}": v for k, v in best.get("weights", {}).items()}
-    notes = {"history": history, "best": best.get("val_acc")}
+    notes = {"history": history, "losses": names, "best": best.get("val_acc")}
     resume.save(learner.num_steps, state, notes)
 
 

@@ -132,7 +132,7 @@ def _lineage_faults(source: Source) -> list[UserError]:
     models = list(_models(source))
     for loc, spec in models:
         errors += _name_faults(source, loc, parents)
-        parents[str(loc[-1])] = spec.get(PARENT_KEY[loc[0]])
+        parents.setdefault(str(loc[-1]), spec.get(PARENT_KEY[loc[0]]))
     for loc, _ in models:
         errors += _parent_faults(source, loc, parents)
     final = source.values.get("final")

@@ -1,0 +1,137 @@
+"""What tests share: the real params.yaml made small, projects in temporary folders, a chain run."""
+
+from __future__ import annotations
+
+import copy
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere
+
+import numpy as np
+import pytest
+from ruamel.yaml import YAML
+
+from pipeline.params import load
+from pipeline.params.read import read
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_machine():
+    """No settings of this machine leak in: one thread, a CPU, no tracking."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [*SETTINGS, *(n for n in os.environ if n.startswith("LINEAGE_"))]:
+            patch.delenv(name, raising=False)
+        patch.setenv("LINEAGE_THREADS", "1")
+        patch.setenv("LINEAGE_DEVICE", "cpu")
+        patch.setenv("LINEAGE_TRACKING", "off")
+        yield
+
+
+def real_values() -> dict:
+    """The committed params.yaml, as plain values of its own."""
+    return copy.deepcopy(read(ROOT / "params.yaml").values)
+
+
+def tiny_values() -> dict:
+    """The committed params.yaml with two generations, few steps and thin networks."""
+    values = real_values()
+    generations = {
+        "g1": {"teacher": "teacher", "network": "small_cnn", "width": 0.25},
+        "g2": {"teacher": "g1", "network": "wide_cnn", "width": 0.25},
+    }
+    values["teacher"] = {"network": "small_cnn", "width": 0.25}
+    values["training"] |= {
+        "steps": 12,
+        "batch_size": 8,
+        "unlabelled_ratio": 2,
+        "warmup_steps": 2,
+        "evaluate_every": 4,
+    }
+    values["labels"] |= {"threshold": 0.0, "share": 0.5, "balance": "equal", "kind": "soft"}
+    return values | {"generations": generations, "final": "g2"}
+
+
+def write_params(folder: Path, values: dict) -> Path:
+    """Write `values` as a params.yaml."""
+    path = folder / "params.yaml"
+    with open(path, "w", encoding="utf-8") as file:
+        YAML(typ="safe", pure=True).dump(values, file)
+    return path
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """The tiny params, checked."""
+    return load(write_params(tmp_path, tiny_values()))
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch) -> Path:
+    """A folder with the tiny params.yaml, which is the working folder."""
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, tiny_values())
+    return tmp_path
+
+
+def run_chain() -> None:
+    """Every stage's `main` in the working folder, in the order of the graph."""
+    from stages import prepare, pseudo_label, report, student, teacher
+
+    prepare.main()
+    teacher.main()
+    for generation in load().generations:
+        pseudo_label.main([generation])
+        student.main([generation])
+    report.main()
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory) -> Path:
+    """A folder where the tiny chain has run. Read only: `chain` gives a copy to change."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        write_params(folder, tiny_values())
+        run_chain()
+    return folder
+
+
+@pytest.fixture
+def chain(finished, tmp_path, monkeypatch) -> Path:
+    """A copy of the finished chain, which is the working folder."""
+    folder = tmp_path / "chain"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """Numbers for inputs."""
+    return np.random.default_rng(0)
+
+
+def flipped(path: Path, places: Iterable[int], mask: int = 1) -> Iterator[int]:
+    """Each place in turn, with that byte of the file changed; the file is whole again after."""
+    whole = path.read_bytes()
+    for place in places:
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ mask]) + whole[place + 1 :])
+        yield place
+    path.write_bytes(whole)
+
+
+def same_files(one: Path, other: Path) -> None:
+    """Assert that two folders hold the same files with the same bytes."""
+    names = [
+        sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file())
+        for root in (one, other)
+    ]
+    assert names[0] == names[1]
+    differ = [n for n in names[0] if (one / n).read_bytes() != (other / n).read_bytes()]
+    assert differ == []

@@ -1,0 +1,117 @@
+"""Batches are a pure function of the step, and go through every image once an epoch."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.augment import RandAugment, StrongView, WeakView
+from pipeline.data.batches import Batches, Stream
+
+SIZE = 10
+
+
+class Positions:
+    """A view that writes what was drawn for a position into the image."""
+
+    def draw(self, rng, num):
+        return {"number": rng.random((num, 1))}
+
+    def __call__(self, images, drawn):
+        return torch.from_numpy(drawn["number"]).reshape(-1, 1, 1, 1).expand(images.shape)
+
+
+def stream(num, view=None, size=SIZE):
+    images = torch.arange(size, dtype=torch.uint8).reshape(-1, 1, 1, 1).expand(size, 1, 8, 8)
+    targets = torch.nn.functional.one_hot(torch.arange(size)).float()
+    return Stream(images, targets, num, view or Positions(), torch.arange(size) / size)
+
+
+def batches(num=4, seed=0, model="g1", **streams):
+    return Batches({"labelled": stream(num), **streams}, seed=seed, model=model)
+
+
+def rows(made, steps, name="labelled"):
+    return torch.cat([made(step)[name].rows for step in steps]).tolist()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(
+        torch.equal(a, b) for name in one for a, b in zip(one[name], other[name])
+    )
+
+
+def test_any_order_of_steps_and_a_fresh_object_give_the_same_batches():
+    made = batches()
+    first = {step: made(step) for step in range(30)}
+    for step in [29, 0, 13, 13, 7]:
+        assert same(made(step), first[step]) and same(batches()(step), first[step])
+
+
+def test_different_steps_seeds_and_models_give_different_batches():
+    def drawn(**key):
+        return [batches(**key)(step)["labelled"].images[:, 0, 0, 0].tolist() for step in range(3)]
+
+    made = [*drawn(), *drawn(seed=1), *drawn(model="g2")]
+    assert len({tuple(batch) for batch in made}) == 9
+    assert rows(batches(), range(5)) != rows(batches(seed=1), range(5))
+    assert rows(batches(), range(5)) != rows(batches(model="g2"), range(5))
+
+
+@pytest.mark.parametrize("num", [1, 3, 4, 10, 25])
+def test_every_image_comes_once_an_epoch_and_no_batch_is_short(num):
+    made = batches(num)
+    drawn = rows(made, range(2 * SIZE))
+    assert len(drawn) == 2 * SIZE * num
+    epochs = [drawn[start : start + SIZE] for start in range(0, len(drawn), SIZE)]
+    assert all(sorted(epoch) == list(range(SIZE)) for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == len(epochs)
+
+
+def test_the_order_of_images_does_not_depend_on_the_batch_size():
+    assert rows(batches(4), range(15)) == rows(batches(5), range(12))
+
+
+def test_the_view_of_a_position_does_not_depend_on_the_batch_size():
+    few, many = batches(4)(3)["labelled"], batches(9)(3)["labelled"]
+    assert torch.equal(few.images, many.images[:4])
+
+
+def test_an_image_that_comes_twice_in_a_batch_gets_two_views():
+    part = batches(25)(0)["labelled"]
+    twice = [part.images[part.rows == row][:, 0, 0, 0] for row in range(SIZE)]
+    assert all(len(views.unique()) == len(views) >= 2 for views in twice)
+
+
+def test_one_stream_does_not_change_another():
+    alone, beside = batches()(5), batches(pseudo=stream(7, size=4))(5)
+    assert list(beside) == ["labelled", "pseudo"] and len(beside["pseudo"].rows) == 7
+    assert same({"labelled": alone["labelled"]}, {"labelled": beside["labelled"]})
+    assert (
+        beside["pseudo"].images[:4, 0, 0, 0].tolist()
+        != alone["labelled"].images[:, 0, 0, 0].tolist()
+    )
+
+
+def test_targets_and_weights_are_those_of_the_rows():
+    given, part = stream(6), batches(6)(2)["labelled"]
+    assert torch.equal(part.targets, given.targets[part.rows])
+    assert torch.equal(part.weights, given.weights[part.rows])
+
+
+def test_a_stream_without_targets_gives_none():
+    bare = Stream(stream(1).images, None, 3, Positions())
+    part = Batches({"labelled": bare}, seed=0, model="g1")(0)["labelled"]
+    assert part.targets is None and part.weights is None and len(part.images) == 3
+
+
+@pytest.mark.parametrize("shift", [0, 2])
+def test_the_real_views_keep_the_property_of_positions(rng, shift):
+    view = StrongView(WeakView(flip=True, shift=shift), RandAugment(n=2, m=9))
+    images = torch.from_numpy(rng.integers(0, 256, (SIZE, 1, 8, 8), dtype=np.uint8))
+    few, many = (
+        Batches({"labelled": Stream(images, None, num, view)}, seed=0, model="g1")(0)["labelled"]
+        for num in (3, 8)
+    )
+    assert few.images.dtype == torch.uint8
+    assert torch.equal(few.images, many.images[:3])
+    assert not torch.equal(many.images, images[many.rows])

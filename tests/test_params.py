@@ -1,0 +1,409 @@
+"""params.yaml: every key broken in every way is one line that names it; all lines at once."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+import typing
+
+import pytest
+from conftest import ROOT, real_values, tiny_values, write_params
+
+from pipeline.data.sources import SOURCES
+from pipeline.errors import UserError
+from pipeline.networks import NETWORKS
+from pipeline.params import Labels, Training, load
+from pipeline.params.schema import NetworkName, SourceName
+
+# What no key of this kind may be: too small, too large, or no such choice.
+OUT_OF_RANGE = {
+    "seed": [-1],
+    "data.source": ["digit"],
+    "data.root": [""],
+    "data.classes": [[], ["0"]],
+    "data.labels_per_class": [0],
+    "data.val": [0.0, 1.0, -0.1],
+    "data.test": [0.0, 1.0, 1.5],
+    "data.seed": [-1],
+    "training.steps": [0],
+    "training.batch_size": [0],
+    "training.unlabelled_ratio": [0.0, 65.0],
+    "training.unlabelled_weight": [-0.5],
+    "training.optimizer": ["sdg"],
+    "training.learning_rate": [0.0, -1.0, 11.0, float("nan"), float("inf")],
+    "training.warmup_steps": [-1],
+    "training.weight_decay": [-1e-3, 2.0],
+    "training.clip_norm": [-1.0],
+    "training.label_smoothing": [-0.1, 1.0],
+    "training.dropout": [-0.1, 1.0],
+    "training.stochastic_depth": [-0.1, 1.0],
+    "training.ema": [-0.1, 1.0],
+    "training.flip": ["sometimes"],
+    "training.shift": [-1],
+    "training.num_ops": [-1, 15],
+    "training.magnitude": [-1, 31],
+    "training.keep": ["first"],
+    "training.evaluate_every": [0],
+    "labels.threshold": [-0.1, 1.1],
+    "labels.share": [0.0, 1.1],
+    "labels.temperature": [0.0, 101.0],
+    "labels.kind": ["firm"],
+    "labels.balance": [0, -3, "equals"],
+    "teacher.network": ["small_cn"],
+    "generations.g1.network": ["wide_cn"],
+    "generations.g1.teacher": ["teachr"],
+    "final": ["g9"],
+    "report.test": ["maybe"],
+}
+BLOCKS = ["data", "training", "labels", "teacher", "generations", "generations.g1", "report"]
+OPTIONAL = {  # keys that the committed file need not state, with what they may not be
+    "teacher.width": [0.0, 17.0],
+    "teacher.training.steps": [0],
+    "generations.g1.width": [0.0, 17.0],
+    **{f"generations.g1.{key}": bad for key, bad in OUT_OF_RANGE.items() if key[:8] == "training"},
+    **{f"generations.g1.{key}": bad for key, bad in OUT_OF_RANGE.items() if key[:6] == "labels"},
+}
+LEAVES = list(OUT_OF_RANGE)
+
+
+def example() -> dict:
+    """The committed values, with generations of known names."""
+    values = real_values()
+    values["teacher"] = {"network": "small_cnn"}
+    values["generations"] = {
+        "g1": {"teacher": "teacher", "network": "small_cnn"},
+        "g2": {"teacher": "g1", "network": "small_cnn"},
+    }
+    return values | {"final": "g2"}
+
+
+def block_of(values: dict, key: str) -> tuple[dict, str]:
+    *blocks, last = key.split(".")
+    for block in blocks:
+        values = values.setdefault(block, {})
+    return values, last
+
+
+def lines_of(folder, values: dict) -> list[str]:
+    with pytest.raises(UserError) as caught:
+        load(write_params(folder, values))
+    return caught.value.lines
+
+
+def lines_with(folder, key: str, value: object) -> list[str]:
+    values = example()
+    block, last = block_of(values, key)
+    block[last] = value
+    return lines_of(folder, values)
+
+
+def assert_names(line: str, key: str) -> None:
+    """`error: <file>:<line> (<key>): <what>; fix: <how>`."""
+    pattern = rf"error: \S*params\.yaml(:\d+)? \({re.escape(key)}\): .+; fix: .+"
+    assert re.fullmatch(pattern, line), line
+
+
+def test_the_committed_file_is_right():
+    params = load(ROOT / "params.yaml")
+    assert list(params.models())[0] == "teacher"
+    assert params.final in params.models()
+
+
+def test_every_key_of_the_committed_file_is_broken_below():
+    def leaves(values: dict, prefix: str):
+        for key, value in values.items():
+            nested = isinstance(value, dict)
+            yield from leaves(value, f"{prefix}{key}.") if nested else [f"{prefix}{key}"]
+
+    real = real_values()
+    models = set(leaves(real["generations"], ""))
+    found = set(leaves({k: v for k, v in real.items() if k != "generations"}, ""))
+    found |= {f"generations.g1.{key.split('.', 1)[1]}" for key in models}
+    assert found <= {*OUT_OF_RANGE, *OPTIONAL}
+    assert {f"training.{key}" for key in Training.model_fields} <= set(LEAVES)
+    assert {f"labels.{key}" for key in Labels.model_fields} <= set(LEAVES)
+
+
+@pytest.mark.parametrize("key", [*LEAVES, *BLOCKS[:4], "report"])
+def test_a_dropped_key_is_missed(tmp_path, key):
+    values = example()
+    block, last = block_of(values, key)
+    del block[last]
+    (line,) = lines_of(tmp_path, values)
+    assert_names(line, key)
+    assert f"'{last}' is missing" in line
+
+
+@pytest.mark.parametrize("key", [*LEAVES, "data", "training", "labels", "teacher", "report"])
+def test_a_renamed_key_is_unknown_and_the_right_one_is_suggested(tmp_path, key):
+    values = example()
+    block, last = block_of(values, key)
+    block[f"{last}s"] = block.pop(last)
+    lines = lines_of(tmp_path, values)
+    unknown = [line for line in lines if f"unknown key '{last}s'" in line]
+    missing = [line for line in lines if f"'{last}' is missing" in line]
+    assert len(unknown) == len(missing) == 1 and len(lines) == 2
+    assert_names(unknown[0], f"{key}s")
+    assert f"did you mean '{last}'?" in unknown[0]
+
+
+WRONG = {
+    int: ["many", 1.5, True, None, [1], {"a": 1}],
+    float: ["many", True, None, [0.1], {"a": 1}],
+    bool: ["yes", 1, None, [True]],
+    str: [3, 0.5, True, None, ["a"], {"a": 1}],
+    list: ["0, 1", 3, None, {"a": 1}, [True, False], [0.5, 1.5], ["", "b"]],
+}
+# numbers that the file may write without a point
+NUMBERS = ["training.clip_norm", "training.unlabelled_ratio", "training.unlabelled_weight"]
+
+
+@pytest.mark.parametrize("key", LEAVES)
+def test_a_value_of_the_wrong_type_is_one_line_that_names_the_key(tmp_path, key):
+    block, last = block_of(example(), key)
+    wrong = WRONG[float if key in NUMBERS else type(block[last])]
+    for value in [v for v in wrong if (key, v) != ("labels.balance", 3)]:
+        for line in (lines := lines_with(tmp_path, key, value)):
+            assert re.search(rf"\({key}(\.[01])?\): ", line), line
+        assert len(lines) <= (len(value) if type(value) is type(block[last]) is list else 1), lines
+
+
+@pytest.mark.parametrize(("key", "bad"), [*OUT_OF_RANGE.items(), *OPTIONAL.items()])
+def test_a_value_out_of_range_is_one_line_that_names_the_key(tmp_path, key, bad):
+    for value in bad:
+        (line,) = lines_with(tmp_path, key, value)
+        assert_names(line, key)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("value", [None, 3, "x", []])
+def test_a_block_that_is_no_block_is_one_line(tmp_path, block, value):
+    values = example() | {"final": "teacher"}
+    values["generations"] = {"g1": values["generations"]["g1"]}
+    outer, last = block_of(values, block)
+    outer[last] = value
+    (line,) = lines_of(tmp_path, values)
+    assert_names(line, block)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("data.val", 1.5, "expected a number, more than 0, less than 1"),
+        ("training.steps", 0, "expected a whole number, at least 1"),
+        ("training.flip", 3, "expected true or false"),
+        ("labels.balance", 0, "expected equal, none or a whole number of at least 1"),
+        ("training.optimizer", "adam", "did you mean 'adamw'?"),
+        ("generations.g1.training.dropout", 2.0, "expected a number, at least 0, less than 1"),
+        ("generations.g1.teacher", "techer", "did you mean 'teacher'?"),
+        ("generations.g1.netwrk", "small_cnn", "did you mean 'network'?"),
+        ("generations.g1.training.step", 3, "did you mean 'steps'?"),
+        ("data.roots", "x", "did you mean 'root'?"),
+    ],
+)
+def test_a_line_says_what_would_be_right(tmp_path, key, value, words):
+    (line,) = lines_with(tmp_path, key, value)
+    assert_names(line, key)
+    assert line.endswith(words)
+
+
+def test_all_faults_are_told_at_once_each_with_its_line(tmp_path):
+    text = (ROOT / "params.yaml").read_text()
+    text = text.replace("labels_per_class: 3", "labels_per_class: 0").replace("sgd", "sdg", 1)
+    text = re.sub(r"(?m)^final: .*", "final: g99", text)
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load(tmp_path / "params.yaml")
+    rows = [line.split(":")[0] for line in text.splitlines()]
+    expected = {
+        f"params.yaml:{rows.index(start) + 1} ({key})"
+        for start, key in [
+            ("  labels_per_class", "data.labels_per_class"),
+            ("  optimizer", "training.optimizer"),
+            ("final", "final"),
+        ]
+    }
+    assert {line.split(": ")[1].rsplit("/", 1)[1] for line in caught.value.lines} == expected
+
+
+def test_a_duplicate_key_is_refused(tmp_path):
+    text = (ROOT / "params.yaml").read_text().replace("  shift:", "  steps: 3\n  shift:")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=r"params.yaml:\d+: 'steps' stands here a second time"):
+        load(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("written", ["1e-3", "1E-3", "0.001", "1.0e-3"])
+def test_numbers_with_an_exponent_are_numbers(tmp_path, written):
+    text = (ROOT / "params.yaml").read_text()
+    text = re.sub(r"learning_rate: \S+", f"learning_rate: {written}", text)
+    (tmp_path / "params.yaml").write_text(text)
+    assert load(tmp_path / "params.yaml").training.learning_rate == 0.001
+
+
+def test_a_whole_number_will_do_for_a_number(tmp_path):
+    values = example()
+    values["training"]["learning_rate"] = 1
+    assert load(write_params(tmp_path, values)).training.learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "holds no"),
+        ("- a\n- b\n", "holds no"),
+        ("seed: [1\n", "not valid YAML"),
+        ("seed: \xff", None),
+    ],
+)
+def test_a_file_that_is_no_mapping_is_refused(tmp_path, text, words):
+    (tmp_path / "params.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=words):
+        load(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        load(tmp_path / "params.yaml")
+
+
+# --- the lineage ------------------------------------------------------------------------------
+
+
+def with_generations(**teachers: str) -> dict:
+    values = example()
+    values["generations"] = {
+        name: {"teacher": teacher, "network": "small_cnn"} for name, teacher in teachers.items()
+    }
+    return values | {"final": next(iter(teachers), "teacher")}
+
+
+@pytest.mark.parametrize(
+    ("teachers", "ring"),
+    [
+        ({"g1": "g1"}, "g1 -> g1"),
+        ({"g1": "g2", "g2": "g1"}, "g1 -> g2 -> g1"),
+        ({"g1": "g3", "g2": "g1", "g3": "g2"}, "g1 -> g3 -> g2 -> g1"),
+    ],
+)
+def test_a_ring_of_teachers_is_refused(tmp_path, teachers, ring):
+    lines = lines_of(tmp_path, with_generations(**teachers))
+    assert any(f"teaches itself ({ring})" in line for line in lines)
+    assert len(lines) == len(teachers)
+
+
+def test_a_model_behind_a_ring_is_no_fault_of_its_own(tmp_path):
+    lines = lines_of(tmp_path, with_generations(g1="g2", g2="g1", g3="g1"))
+    assert len(lines) == 2 and not any("generations.g3" in line for line in lines)
+
+
+def test_a_teacher_that_does_not_exist_is_refused(tmp_path):
+    (line,) = lines_of(tmp_path, with_generations(g1="teacher", g2="g11"))
+    assert_names(line, "generations.g2.teacher")
+    assert "no model is named 'g11'" in line and "did you mean 'g1'?" in line
+
+
+def test_a_final_that_does_not_exist_is_refused_even_beside_other_faults(tmp_path):
+    values = with_generations(g1="teacher") | {"final": "g2", "seed": "x"}
+    assert {line.split("(")[1].split(")")[0] for line in lines_of(tmp_path, values)} == {
+        "final",
+        "seed",
+    }
+
+
+@pytest.mark.parametrize("name", ["teacher", "base", "G1", "1g", "g 1", "../g", "", "g.1", "é"])
+def test_a_reserved_or_impossible_name_is_refused(tmp_path, name):
+    lines = lines_of(tmp_path, with_generations(**{name: "teacher"}))
+    assert len(lines) == 1, lines
+    assert f"(generations.{name})" in lines[0]
+
+
+def test_a_duplicate_name_is_refused(tmp_path):
+    text = (ROOT / "params.yaml").read_text()
+    name = re.search(r"(?m)^  (\w+): *{teacher: teacher.*$", text)
+    text = text.replace(name[0], f"{name[0]}\n{name[0]}")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=f"'{name[1]}' stands here a second time"):
+        load(tmp_path / "params.yaml")
+
+
+def test_no_generation_at_all_is_allowed(tmp_path):
+    params = load(write_params(tmp_path, with_generations()))
+    assert list(params.models()) == ["teacher"]
+
+
+def test_models_come_after_their_parents_whatever_the_order_of_the_file(tmp_path):
+    values = with_generations(c="b", b="a", a="teacher")
+    params = load(write_params(tmp_path, values))
+    assert list(params.models()) == ["teacher", "a", "b", "c"]
+    assert [params.parent(name) for name in params.models()] == [None, "teacher", "a", "b"]
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.5, 0.5), (0.9, 0.2)])
+def test_val_and_test_must_leave_something_to_train_on(tmp_path, val, test):
+    values = example()
+    values["data"] |= {"val": val, "test": test}
+    (line,) = lines_of(tmp_path, values)
+    assert "leaves nothing to train on" in line
+
+
+def test_a_class_named_twice_is_refused(tmp_path):
+    (line,) = lines_with(tmp_path, "data.classes", [0, 1, "0"])
+    assert_names(line, "data.classes")
+
+
+def test_a_number_may_name_a_class(tmp_path):
+    values = example()
+    values["data"]["classes"] = [3, "4"]
+    assert load(write_params(tmp_path, values)).data.classes == ["3", "4"]
+
+
+# --- objects ----------------------------------------------------------------------------------
+
+
+def test_an_override_changes_its_keys_alone(tmp_path):
+    values = example()
+    values["generations"]["g2"] |= {"training": {"steps": 7}, "labels": {"kind": "hard"}}
+    params = load(write_params(tmp_path, values))
+    assert params.training_of("g2") == params.training.model_copy(update={"steps": 7})
+    assert params.labels_of("g2") == params.labels.model_copy(update={"kind": "hard"})
+    assert params.training_of("g1") == params.training_of("teacher") == params.training
+    assert params.labels_of("g1") == params.labels
+
+
+def test_params_are_frozen(tiny):
+    with pytest.raises(ValueError, match="frozen"):
+        tiny.training.steps = 3
+
+
+@pytest.mark.parametrize(("literal", "names"), [(NetworkName, NETWORKS), (SourceName, SOURCES)])
+def test_the_names_that_params_allow_are_those_that_exist(literal, names):
+    assert list(typing.get_args(literal)) == list(names)
+
+
+# --- the command ------------------------------------------------------------------------------
+
+
+def check_command(folder):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pipeline", "check"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_check_tells_every_fault_quickly_and_writes_nothing(tmp_path):
+    values = tiny_values() | {"seed": -1, "finall": "g2"}
+    values["training"]["stps"] = 3
+    write_params(tmp_path, values)
+    began = time.monotonic()
+    done = check_command(tmp_path)
+    assert time.monotonic() - began < 10
+    assert done.returncode == 2 and done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3 and all(line.startswith("error: params.yaml:") for line in lines)
+    assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
+
+
+def test_check_shows_the_chain(project):
+    done = check_command(project)
+    assert (done.returncode, done.stdout) == (0, "params.yaml is right: teacher -> g1 -> g2\n")
