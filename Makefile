@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro show test test-slow lint format study-digits requirements clean
+.PHONY: help setup check repro show ui test test-slow lint format study-digits requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ repro: check ## run what has changed of the chain, then show the table
 
 show: setup ## show the table of the last run
 	@python -m pipeline show
+
+ui: setup ## open MLflow where experiments are compared (Ctrl-C ends it)
+	@python -m pipeline ui
 
 test: setup ## the quick tests (offline, minutes)
 	python -m pytest

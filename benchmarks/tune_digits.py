@@ -5,17 +5,32 @@
 
 from benchmarks.study import Study, run, summary
 
+BEFORE = {
+    "training.steps": 400,
+    "training.magnitude": 6,
+    "labels.share": 0.6,
+    "labels.kind": "soft",
+    "labels.temperature": 1.0,
+    "tasks": {},
+    "final": "g3",
+}
+STRONG = {**BEFORE, "training.magnitude": 10}
+
 STUDY = Study(
     name="tune_digits",
     arms={
-        "default600": {},
-        "base": {"training.steps": 400},
-        "magnitude10": {"training.steps": 400, "training.magnitude": 10},
-        "ops3": {"training.steps": 400, "training.num_ops": 3},
-        "hard": {"training.steps": 400, "labels.kind": "hard"},
-        "share0.8": {"training.steps": 400, "labels.share": 0.8},
-        "share0.4": {"training.steps": 400, "labels.share": 0.4},
-        "sharp": {"training.steps": 400, "labels.temperature": 0.5},
+        "default600": {**BEFORE, "training.steps": 600},
+        "base": BEFORE,
+        "magnitude10": STRONG,
+        "ops3": {**BEFORE, "training.num_ops": 3},
+        "hard": {**BEFORE, "labels.kind": "hard"},
+        "share0.8": {**BEFORE, "labels.share": 0.8},
+        "share0.4": {**BEFORE, "labels.share": 0.4},
+        "sharp": {**BEFORE, "labels.temperature": 0.5},
+        "magnitude14": {**BEFORE, "training.magnitude": 14},
+        "magnitude10_hard": {**STRONG, "labels.kind": "hard"},
+        "magnitude10_sharp": {**STRONG, "labels.temperature": 0.5},
+        "magnitude10_share0.8": {**STRONG, "labels.share": 0.8},
     },
     seeds=range(5),
     columns=[f"val_acc/{name}" for name in ("teacher", "g1", "g2", "g3")],

@@ -30,6 +30,13 @@ def show(_: argparse.Namespace) -> None:
     print("compare: make ui   (or: python -m pipeline ui), dvc exp show --only-changed")
 
 
+def ui(arguments: argparse.Namespace) -> None:
+    """open MLflow where the pipelines' runs are compared"""
+    from pipeline.tracking.page import serve
+
+    serve(arguments.port)
+
+
 def params(_: argparse.Namespace) -> None:
     """explain every key of params.yaml"""
     from pipeline.params.describe import markdown
@@ -37,7 +44,7 @@ def params(_: argparse.Namespace) -> None:
     print(markdown())
 
 
-COMMANDS = {"check": check, "show": show, "params": params}
+COMMANDS = {"check": check, "show": show, "ui": ui, "params": params}
 
 
 def main() -> None:
@@ -45,7 +52,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, command in COMMANDS.items():
-        commands.add_parser(name, help=command.__doc__).set_defaults(call=command)
+        command_parser = commands.add_parser(name, help=command.__doc__)
+        command_parser.set_defaults(call=command)
+        if command is ui:
+            command_parser.add_argument("--port", type=int, default=0, help="0 = a free one")
     arguments = parser.parse_args()
     arguments.call(arguments)
 

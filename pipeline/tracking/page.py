@@ -1,0 +1,75 @@
+"""MLflow's own page, opened where experiments are compared."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from urllib.parse import urlparse
+
+from pipeline.errors import UserError
+from pipeline.tracking.tracker import PIPELINES, connect, uri
+
+COMPARE = "?workflowType=machine_learning&compareRunsMode=CHART"  # else it opens on another page
+
+
+def address(base: str) -> str:
+    """The page that compares pipeline runs, on the server `base`.
+
+    Raises:
+        UserError: nothing has been tracked yet.
+    """
+    experiment = connect().get_experiment_by_name(PIPELINES)
+    if experiment is None:
+        raise UserError(uri(), "holds no pipeline run yet", "run `dvc repro` first")
+    return f"{base}/#/experiments/{experiment.experiment_id}/runs{COMPARE}"
+
+
+def serve(port: int = 0) -> None:
+    """Print and open the comparison; serve it, where no server is set, until interrupted.
+
+    Args:
+        port: 0 takes a free one.
+    """
+    if urlparse(uri()).scheme in ("http", "https"):
+        _show(address(uri().rstrip("/")))
+        return
+    port = port or _free_port()
+    page = address(f"http://127.0.0.1:{port}")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri()]
+    server = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)])
+    try:
+        _wait(server, port)
+        _show(page)
+        server.wait()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        server.terminate()
+
+
+def _show(page: str) -> None:
+    print(f"compare: {page}", flush=True)  # noqa: T201 (what the command is for)
+    if os.environ.get("DISPLAY") or sys.platform in ("darwin", "win32"):
+        import webbrowser
+
+        webbrowser.open(page)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _wait(server: subprocess.Popen, port: int) -> None:
+    for _ in range(600):
+        if server.poll() is not None:
+            raise UserError("mlflow ui", "stopped at once", "see its message above")
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.1)

@@ -1,0 +1,61 @@
+"""The gate: a paired test on val decides what ships."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from pipeline import gate
+
+
+def answers(right: int, wrong: int) -> np.ndarray:
+    return np.array([True] * right + [False] * wrong)
+
+
+@pytest.mark.parametrize(("lost", "won"), [(0, 0), (1, 0), (5, 1), (8, 8), (3, 9), (12, 2)])
+def test_the_test_is_mcnemars_exact_one(lost, won):
+    parent = answers(lost, won)
+    child = ~parent
+    both = answers(7, 3)
+    got = gate.worse(np.concatenate([child, both]), np.concatenate([parent, both]))
+    wanted = binomtest(lost, lost + won, 0.5, "greater").pvalue if lost + won else 1.0
+    assert got == pytest.approx(wanted)
+
+
+def seen(right: np.ndarray, task: str = "base") -> SimpleNamespace:
+    return SimpleNamespace(right=right, task=np.array([task] * len(right)))
+
+
+def decide(**models: np.ndarray) -> gate.Verdict:
+    found = {name: seen(right) for name, right in models.items()}
+    return gate.decide(list(models), gate.compared(list(models), found))
+
+
+def test_an_equal_candidate_ships():
+    assert decide(teacher=answers(50, 50), g1=answers(50, 50)).ships == "g1"
+
+
+def test_a_clearly_worse_candidate_does_not():
+    verdict = decide(teacher=answers(50, 50), g1=answers(60, 40), g2=answers(30, 70))
+    assert verdict.ships == "g1"
+    assert "g2 does not ship" in verdict.sentences[0] and "g1 ships" in verdict.sentences[1]
+
+
+def test_the_first_ships_when_all_after_it_are_worse():
+    assert decide(teacher=answers(90, 10), g1=answers(70, 30), g2=answers(40, 60)).ships == "teacher"
+
+
+def test_a_model_alone_ships():
+    assert decide(teacher=answers(1, 9)).ships == "teacher"
+
+
+def test_images_of_classes_the_parent_does_not_know_count_as_wrong():
+    base, new = answers(40, 10), answers(20, 0)
+    task = SimpleNamespace(
+        right=np.concatenate([answers(30, 20), new]),
+        task=np.array(["base"] * 50 + ["t1"] * 20),
+    )
+    right = gate.compared(["g1", "t1"], {"g1": seen(base), "t1": task})
+    assert right["g1 on t1"].tolist() == base.tolist() + [False] * 20
+    assert gate.decide(["g1", "t1"], right).ships == "t1"
