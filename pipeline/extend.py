@@ -133,7 +133,7 @@ def stream(job: Extension, columns: slice, device: torch.device) -> Stream:
         images=on(job.dataset.array("labelled"), device),
         targets=targets.to(device),
         num=job.training.batch_size,
-        view=views(job.training)[1],
+        view=views(job.training, job.dataset.image_shape)[1],
     )
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from pipeline import checkpoint, evaluate, files
 from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.data import tasks
-from pipeline.data.batches import Batches, Stream
+from pipeline.data.batches import Batches, Stream, View
+from pipeline.errors import UserError
 from pipeline.learner import Learner
 from pipeline.machine import Machine
 from pipeline.params import Training
@@ -22,9 +23,19 @@ from pipeline.tracking import NullTracker
 from pipeline.train import Row, train
 
 
-def views(training: Training) -> tuple[WeakView, StrongView]:
-    """The weak view (shift, perhaps flip) and the strong one (the weak, then RandAugment)."""
+def views(training: Training, image_shape: tuple[int, int, int]) -> tuple[View, View]:
+    """The weak view (shift, perhaps flip) and the strong one (the weak, then RandAugment).
+
+    Raises:
+        UserError: the shift is not smaller than the images (C, H, W).
+    """
+    _, height, width = image_shape
+    if training.shift >= min(height, width):
+        what = f"{training.shift} pixels, the images are {height}x{width}"
+        raise UserError("training.shift", what, "keep it under their smaller side")
     weak = WeakView(flip=training.flip, shift=training.shift)
+    if not training.num_ops:
+        return weak, weak
     return weak, StrongView(weak, RandAugment(n=training.num_ops, m=training.magnitude))
 
 

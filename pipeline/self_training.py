@@ -95,7 +95,7 @@ def describe(job: Job) -> dict:
 def streams(job: Job, device: torch.device) -> dict[str, Stream]:
     """The labelled images, and for a student the pseudo-labelled ones, both in the strong view."""
     training, dataset, pseudo = job.training, job.dataset, job.pseudo_labels
-    _, strong = views(training)
+    _, strong = views(training, dataset.image_shape)
     labels = on(dataset.array("labelled", "label"), device)
     found = {
         "labelled": Stream(

@@ -54,7 +54,9 @@ def tiny_values() -> dict:
         "evaluate_every": 4,
     }
     values["labels"] |= {"threshold": 0.0, "share": 0.5, "balance": "equal", "kind": "soft"}
-    return values | {"generations": generations, "final": "g2"}
+    task = {"base": "g2", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
+    task |= {"methods": ["lwf"], "lwf": {"weight": 1.0, "temperature": 2.0, "warmup_steps": 5}}
+    return values | {"generations": generations, "tasks": {"t1": task}, "final": "t1"}
 
 
 def write_params(folder: Path, values: dict) -> Path:
@@ -81,13 +83,17 @@ def project(tmp_path, monkeypatch) -> Path:
 
 def run_chain() -> None:
     """Every stage's `main` in the working folder, in the order of the graph."""
-    from stages import prepare, pseudo_label, report, student, teacher
+    from stages import extend, prepare, prepare_task, pseudo_label, report, student, teacher
 
+    params = load()
     prepare.main()
     teacher.main()
-    for generation in load().generations:
+    for generation in params.generations:
         pseudo_label.main([generation])
         student.main([generation])
+    for task in params.tasks:
+        prepare_task.main([task])
+        extend.main([task])
     report.main()
 
 

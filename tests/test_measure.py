@@ -64,14 +64,19 @@ def test_the_interval_is_wilsons():
     assert all(np.isnan(measure.interval(0.5, 0)))
 
 
+def seen(logits, labels):
+    images = torch.zeros(len(labels), 1, 8, 8)
+    return measure.Seen(images, logits, logits, labels, np.array(["base"] * len(labels)))
+
+
 def measured(logits, labels, **splits):
-    seen = measure.Seen(logits, labels, np.array(["base"] * len(labels)))
-    return measure.Measured({"num_parameters": 7}, list("abcde"), {"val": seen, **splits})
+    card = {"num_parameters": 7, "heads": [{"task": "base", "classes": list("abcde")}]}
+    return measure.Measured(card, list("abcde"), {"val": seen(logits, labels), **splits})
 
 
 def test_metrics_are_flat_and_hold_every_model(answers):
     logits, labels = answers
-    half = measure.Seen(logits[:100], labels[:100], np.array(["base"] * 100))
+    half = seen(logits[:100], labels[:100])
     quality = {"g1": measure.LabelQuality(0.5, 40, None, np.array([8] * 5))}
     quality["g2"] = measure.LabelQuality(0.25, 30, 0.9, np.array([6] * 5))
     models = {name: measured(logits, labels, test=half) for name in ("teacher", "g1")}

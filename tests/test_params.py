@@ -12,9 +12,10 @@ from conftest import ROOT, real_values, tiny_values, write_params
 
 from pipeline.data.sources import SOURCES
 from pipeline.errors import UserError
+from pipeline.methods import METHODS
 from pipeline.networks import NETWORKS
 from pipeline.params import Labels, Training, load
-from pipeline.params.schema import NetworkName, SourceName
+from pipeline.params.schema import MethodName, NetworkName, SourceName
 
 # What no key of this kind may be: too small, too large, or no such choice.
 OUT_OF_RANGE = {
@@ -53,10 +54,20 @@ OUT_OF_RANGE = {
     "teacher.network": ["small_cn"],
     "generations.g1.network": ["wide_cn"],
     "generations.g1.teacher": ["teachr"],
+    "tasks.t1.base": ["g9"],
+    "tasks.t1.scenario": ["classes"],
+    "tasks.t1.classes": [[], ["8", "8"]],
+    "tasks.t1.labels_per_class": [0],
+    "tasks.t1.methods": [["lfw"], ["lwf", "lwf"]],
+    "tasks.t1.lwf.weight": [-1.0, 1001.0],
+    "tasks.t1.lwf.temperature": [0.0, 101.0],
+    "tasks.t1.lwf.warmup_steps": [-1],
     "final": ["g9"],
     "report.test": ["maybe"],
+    "report.register": ["maybe"],
 }
-BLOCKS = ["data", "training", "labels", "teacher", "generations", "generations.g1", "report"]
+BLOCKS = ["data", "training", "labels", "teacher", "generations", "generations.g1"]
+BLOCKS += ["tasks", "tasks.t1", "report"]
 OPTIONAL = {  # keys that the committed file need not state, with what they may not be
     "teacher.width": [0.0, 17.0],
     "teacher.training.steps": [0],
@@ -75,7 +86,9 @@ def example() -> dict:
         "g1": {"teacher": "teacher", "network": "small_cnn"},
         "g2": {"teacher": "g1", "network": "small_cnn"},
     }
-    return values | {"final": "g2"}
+    task = {"base": "g2", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
+    task |= {"methods": ["lwf"], "lwf": {"weight": 1.0, "temperature": 2.0, "warmup_steps": 5}}
+    return values | {"tasks": {"t1": task}, "final": "g2"}
 
 
 def block_of(values: dict, key: str) -> tuple[dict, str]:
@@ -99,8 +112,8 @@ def lines_with(folder, key: str, value: object) -> list[str]:
 
 
 def assert_names(line: str, key: str) -> None:
-    """`error: <file>:<line> (<key>): <what>; fix: <how>`."""
-    pattern = rf"error: \S*params\.yaml(:\d+)? \({re.escape(key)}\): .+; fix: .+"
+    """`error: <file>:<line> (<key>): <what>; fix: <how>`; the key may be an item of a list."""
+    pattern = rf"error: \S*params\.yaml(:\d+)? \({re.escape(key)}(\.\d)?\): .+; fix: .+"
     assert re.fullmatch(pattern, line), line
 
 
@@ -181,6 +194,7 @@ def test_a_value_out_of_range_is_one_line_that_names_the_key(tmp_path, key, bad)
 def test_a_block_that_is_no_block_is_one_line(tmp_path, block, value):
     values = example() | {"final": "teacher"}
     values["generations"] = {"g1": values["generations"]["g1"]}
+    values["tasks"]["t1"]["base"] = "teacher"
     outer, last = block_of(values, block)
     outer[last] = value
     (line,) = lines_of(tmp_path, values)
@@ -276,7 +290,7 @@ def with_generations(**teachers: str) -> dict:
     values["generations"] = {
         name: {"teacher": teacher, "network": "small_cnn"} for name, teacher in teachers.items()
     }
-    return values | {"final": next(iter(teachers), "teacher")}
+    return values | {"tasks": {}, "final": next(iter(teachers), "teacher")}
 
 
 @pytest.mark.parametrize(
@@ -359,6 +373,47 @@ def test_a_number_may_name_a_class(tmp_path):
     assert load(write_params(tmp_path, values)).data.classes == ["3", "4"]
 
 
+# --- tasks ------------------------------------------------------------------------------------
+
+
+def with_tasks(**specs: dict) -> dict:
+    values = example()
+    task = values["tasks"]["t1"]
+    return values | {"tasks": {name: task | spec for name, spec in specs.items()}}
+
+
+@pytest.mark.parametrize(
+    ("specs", "key", "words"),
+    [
+        ({"t1": {"lwf": None}}, "tasks.t1", "the method 'lwf' has no options"),
+        ({"t1": {"lwf": 3}}, "tasks.t1.lwf", "of the wrong type"),
+        ({"t1": {"classes": [7, 8]}}, "tasks.t1.classes", "'g2' knows 7 already"),
+        (
+            {"t1": {}, "t2": {"base": "t1", "classes": [9]}},
+            "tasks.t2.classes",
+            "'t1' knows 9 already",
+        ),
+        (
+            {"t2": {"base": "t1", "classes": [8]}, "t1": {"classes": [8, 9]}},
+            "tasks.t2.classes",
+            "'t1' knows 8 already",
+        ),
+        ({"t1": {"base": "t1"}}, "tasks.t1.base", "teaches itself (t1 -> t1)"),
+        ({"g1": {}}, "tasks.g1", "the name 'g1' is taken"),
+        ({"base": {}}, "tasks.base", "the name 'base' is taken"),
+    ],
+)
+def test_a_task_at_fault_is_one_line(tmp_path, specs, key, words):
+    (line,) = lines_of(tmp_path, with_tasks(**specs))
+    assert_names(line, key)
+    assert words in line
+
+
+def test_two_tasks_may_learn_the_same_classes_on_models_that_lack_them(tmp_path):
+    values = with_tasks(t1={"base": "g1"}, t2={"base": "g2"})
+    assert load(write_params(tmp_path, values)).parent("t2") == "g2"
+
+
 # --- objects ----------------------------------------------------------------------------------
 
 
@@ -377,7 +432,9 @@ def test_params_are_frozen(tiny):
         tiny.training.steps = 3
 
 
-@pytest.mark.parametrize(("literal", "names"), [(NetworkName, NETWORKS), (SourceName, SOURCES)])
+@pytest.mark.parametrize(
+    ("literal", "names"), [(NetworkName, NETWORKS), (SourceName, SOURCES), (MethodName, METHODS)]
+)
 def test_the_names_that_params_allow_are_those_that_exist(literal, names):
     assert list(typing.get_args(literal)) == list(names)
 
@@ -406,4 +463,5 @@ def test_check_tells_every_fault_quickly_and_writes_nothing(tmp_path):
 
 def test_check_shows_the_chain(project):
     done = check_command(project)
-    assert (done.returncode, done.stdout) == (0, "params.yaml is right: teacher -> g1 -> g2\n")
+    assert done.returncode == 0
+    assert done.stdout == "params.yaml is right: teacher -> g1 -> g2 -> t1\n"

@@ -207,10 +207,12 @@ def _task_faults(source: Source) -> list[UserError]:
         if again:
             what = f"'{spec['base']}' knows {', '.join(sorted(again))} already"
             errors.append(UserError(source.where((*loc, "classes")), what, "name new classes only"))
+        for key in ("classes", "methods"):
+            names = _names(spec.get(key))
+            for name in sorted({n for n in names if names.count(n) > 1}):
+                where = source.where((*loc, key))
+                errors.append(UserError(where, f"'{name}' is named twice", "name it once"))
         methods = _names(spec.get("methods"))
-        for name in sorted({m for m in methods if methods.count(m) > 1}):
-            where = source.where((*loc, "methods"))
-            errors.append(UserError(where, f"'{name}' is named twice", "name it once"))
         for name in [m for m in dict.fromkeys(methods) if m in Task.model_fields]:
             if spec.get(name) is None:
                 what = f"the method '{name}' has no options"

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from pipeline.errors import UserError
 from pipeline.params import Params
 
 
 def closing_table(params: Params, metrics: Mapping[str, float], verdict: Mapping) -> str:
-    """A table for a terminal from `report/metrics.json`'s numbers, and the gate's words."""
+    """A table for a terminal from `report/metrics.json`'s numbers, and the gate's words.
+
+    Raises:
+        UserError: they lack a model that params name.
+    """
+    missing = [name for name in params.models() if f"val_acc/{name}" not in metrics]
+    if missing:
+        what = f"has no numbers of '{missing[0]}'"
+        raise UserError("report/metrics.json", what, "run `dvc repro` to report it")
     rows = [("model", "taught by", "weights", "val acc (95 %)", "test acc")]
     for name in params.models():
         low, high = metrics[f"val_acc_low/{name}"], metrics[f"val_acc_high/{name}"]

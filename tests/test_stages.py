@@ -1,0 +1,363 @@
+"""Every stage's `main` on a tiny chain: what it writes, what it refuses, what it depends on."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from conftest import real_values, same_files, tiny_values, write_params
+
+from pipeline import checkpoint, evaluate, files, pseudo_labels
+from pipeline.__main__ import show
+from pipeline.data import store
+from pipeline.errors import UserError, run
+from pipeline.params import load
+from stages import extend, prepare, prepare_task, pseudo_label, report, student, teacher
+
+MODELS = ["teacher", "g1", "g2", "t1"]
+PARENTS = {"teacher": None, "g1": "teacher", "g2": "g1", "t1": "g2"}
+STAGES = {
+    "prepare": lambda: prepare.main(),
+    "teacher": lambda: teacher.main(),
+    "pseudo_label": lambda: pseudo_label.main(["g1"]),
+    "student": lambda: student.main(["g1"]),
+    "prepare_task": lambda: prepare_task.main(["t1"]),
+    "extend": lambda: extend.main(["t1"]),
+    "report": lambda: report.main(),
+}
+OUTPUTS = {
+    "prepare": "data/prepared/base",
+    "teacher": "models/teacher",
+    "pseudo_label": "data/pseudo_labels",
+    "student": "models/g1",
+    "prepare_task": "data/prepared/t1",
+    "extend": "models/t1",
+}
+
+
+def card(name: str) -> dict:
+    return json.loads((files.Path("models") / name / "card.json").read_text())
+
+
+# --- what they write --------------------------------------------------------------------------
+
+
+def test_prepare_splits_the_digits_of_the_base_classes(chain):
+    data, dataset = load().data, store.load("data/prepared/base")
+    assert dataset.classes == data.classes and dataset.image_shape == (1, 8, 8)
+    labels = np.bincount(dataset.array("labelled", "label"))
+    assert labels.tolist() == [data.labels_per_class] * len(data.classes)
+    total = sum(len(dataset.array(name)) for name in store.SPLITS)
+    assert len(dataset.array("val")) / total == pytest.approx(data.val, abs=0.04)
+    assert len(dataset.array("test")) / total == pytest.approx(data.test, abs=0.04)
+
+
+def test_base_and_task_share_no_image_and_are_split_by_one_rule(chain):
+    indexes = []
+    for name in ("base", "t1"):
+        with open(f"data/prepared/{name}/index.csv", newline="") as file:
+            indexes.append({row["sha256"]: row["split"] for row in csv.DictReader(file)})
+    assert not indexes[0].keys() & indexes[1].keys()
+    values = tiny_values()
+    values["data"]["classes"] += values["tasks"]["t1"]["classes"]
+    write_params(chain, values | {"tasks": {}, "final": "g2"})
+    prepare.main()
+    with open("data/prepared/base/index.csv", newline="") as file:
+        together = {row["sha256"]: row["split"] for row in csv.DictReader(file)}
+    assert together == indexes[0] | indexes[1]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_models_card_says_who_taught_it_and_on_what(chain, name):
+    found, parent = card(name), PARENTS[name]
+    assert found["name"] == name and found["seed"] == load().seed
+    assert found["parents"] == ({parent: card(parent)["sha256"]} if parent else {})
+    assert found["training"] == load().training_of(name).model_dump()
+    assert found["network"]["width"] == 0.25
+    heads = {head["task"]: head["classes"] for head in found["heads"]}
+    assert heads == {"base": load().data.classes} | ({"t1": ["8", "9"]} if name == "t1" else {})
+    for task, splits in found["data"].items():
+        dataset = store.load(f"data/prepared/{task}")
+        assert splits == {split: dataset.digest(split) for split in splits}
+    seen = {split for splits in found["data"].values() for split in splits}
+    assert "test" not in seen and {"labelled", "val"} <= seen
+
+
+@pytest.mark.parametrize("name", ["teacher", "g1", "g2"])
+def test_the_val_accuracy_of_the_card_is_that_of_the_weights(chain, name):
+    network, found = checkpoint.load(f"models/{name}")
+    dataset = store.load("data/prepared/base")
+    labels = torch.from_numpy(dataset.array("val", "label").copy())
+    logits = evaluate.infer(network, dataset.array("val"))
+    assert found["metrics"]["val_acc"] == evaluate.accuracy(logits, labels)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_curves_have_a_row_a_look(chain, name):
+    with open(f"models/{name}/curves.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == [4, 8, 12]
+    parts = {"g1": ["labelled", "pseudo"], "g2": ["labelled", "pseudo"], "t1": ["labelled", "lwf"]}
+    columns = ["step", "learning_rate", "loss", *parts.get(name, ["labelled"])]
+    assert list(rows[0]) == [*columns, "val_acc", "val_loss"]
+    assert float(rows[-1]["val_acc"]) == card(name)["metrics"]["val_acc"]
+
+
+@pytest.mark.parametrize("name", ["g1", "g2"])
+def test_pseudo_labels_are_the_teachers_answers_without_noise(chain, name):
+    made, metadata = pseudo_labels.load(f"data/pseudo_labels/{name}.safetensors")
+    parent, dataset = PARENTS[name], store.load("data/prepared/base")
+    assert metadata == {
+        "schema": 1,
+        "teacher": {"name": parent, "sha256": card(parent)["sha256"]},
+        "unlabelled": dataset.digest("unlabelled"),
+        "classes": dataset.classes,
+        "rule": load().labels.model_dump(),
+    }
+    network, _ = checkpoint.load(f"models/{parent}")
+    images = dataset.array("unlabelled")[made.index]
+    probs = torch.softmax(evaluate.infer(network, images).double(), 1).numpy()
+    assert np.allclose(made.probs, probs, atol=1e-3)
+    assert np.array_equal(made.label, probs.argmax(1))
+    counts = np.bincount(made.label)
+    assert len(set(counts[counts > 0])) == 1  # balance: equal
+
+
+def test_the_report_holds_every_model(chain):
+    metrics = files.read_json("report/metrics.json")
+    assert all(isinstance(value, (int, float)) for value in metrics.values())
+    for name in MODELS:
+        assert metrics[f"val_acc/{name}"] == round(card(name)["metrics"]["val_acc"], 6)
+        assert 0 <= metrics[f"acc/{name}"] <= 1
+    for name in ("g1", "g2"):
+        made, _ = pseudo_labels.load(f"data/pseudo_labels/{name}.safetensors")
+        truth = store.load("data/prepared/base").array("unlabelled", "truth")
+        kept = dict(zip(made.index.tolist(), made.label.tolist()))
+        assert metrics[f"pseudo_labels/{name}/rows"] == len(made.index)
+        right = np.mean([truth[row] == label for row, label in kept.items()])
+        assert metrics[f"pseudo_labels/{name}/accuracy"] == pytest.approx(right, abs=1e-6)
+        share = len(kept) / len(truth)
+        assert metrics[f"pseudo_labels/{name}/kept_share"] == pytest.approx(share, abs=1e-6)
+
+
+def test_the_report_has_its_tables_and_pictures(chain):
+    tables = {"models.csv", "curves.csv", "confusion.csv", "pseudo_labels.csv"}
+    pictures = {"models.png", "curves.png", "confusion.png", "pseudo_labels.png"}
+    assert tables <= {p.name for p in (chain / "report/data").iterdir()}
+    assert pictures <= {p.name for p in (chain / "report/html").iterdir()}
+    with open("report/data/models.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["model"], row["split"]) for row in rows} >= {
+        (name, split) for name in MODELS for split in ("val", "test")
+    }
+    with open("report/data/confusion.csv", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["model"] == "g1"]
+    right = np.mean([row["actual"] == row["predicted"] for row in rows])
+    assert right == pytest.approx(files.read_json("report/metrics.json")["acc/g1"], abs=1e-6)
+
+
+def test_the_closing_table_has_a_line_a_model(chain, capsys):
+    show(None)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines[2:6]] == [
+        ["teacher", "labels"],
+        ["g1", "teacher"],
+        ["g2", "g1"],
+        ["t1", "g2"],
+    ]
+
+
+def test_the_table_of_a_chain_that_has_grown_since_the_report_is_refused(chain):
+    values = tiny_values()
+    values["generations"]["g3"] = {"teacher": "g2", "network": "small_cnn"}
+    write_params(chain, values)
+    with pytest.raises(UserError, match=r"report/metrics.json: .*'g3'"):
+        show(None)
+
+
+# --- same bytes, and test data ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", OUTPUTS)
+def test_the_same_seed_gives_the_same_bytes(chain, finished, stage):
+    if stage != "pseudo_label":
+        shutil.rmtree(OUTPUTS[stage])
+    STAGES[stage]()
+    same_files(chain / OUTPUTS[stage], finished / OUTPUTS[stage])
+
+
+@pytest.mark.parametrize("stage", ["teacher", "pseudo_label", "student", "extend"])
+def test_another_seed_gives_other_bytes(chain, finished, stage):
+    write_params(chain, tiny_values() | {"seed": 1})
+    STAGES[stage]()
+    with pytest.raises(AssertionError):
+        same_files(chain / OUTPUTS[stage], finished / OUTPUTS[stage])
+
+
+# each stage, and blocks of params.yaml that dvc.yaml does not name for it
+UNSEEN = {
+    "prepare": {"seed": 1, "training": {"steps": 5}, "labels": {"share": 0.1}, "teacher": {}},
+    "teacher": {"labels": {"share": 0.1}, "g1": {"width": 0.5}, "final": "g1", "data": {}},
+    "pseudo_label": {"training": {"steps": 5}, "teacher": {"width": 0.5}, "g2": {"width": 0.5}},
+    "student": {"labels": {"share": 0.1}, "teacher": {"width": 0.5}, "g2": {"width": 0.5}},
+    "prepare_task": {"seed": 1, "training": {"steps": 5}, "labels": {"share": 0.1}},
+    "extend": {"labels": {"share": 0.1}, "teacher": {"width": 0.5}, "g2": {"width": 0.5}},
+}
+
+
+@pytest.mark.parametrize("stage", UNSEEN)
+def test_a_stage_does_not_read_params_that_the_graph_does_not_name_for_it(chain, finished, stage):
+    values = tiny_values()
+    values["report"]["test"] = not values["report"]["test"]
+    if "data" in UNSEEN[stage]:
+        values["data"]["seed"] += 1
+    for key, change in UNSEEN[stage].items():
+        block = values["generations"] if key.startswith("g") else values
+        block[key] = block[key] | change if isinstance(change, dict) else change
+    write_params(chain, values)
+    if stage != "pseudo_label":
+        shutil.rmtree(OUTPUTS[stage])
+    STAGES[stage]()
+    same_files(chain / OUTPUTS[stage], finished / OUTPUTS[stage])
+
+
+@pytest.mark.parametrize("stage", ["teacher", "pseudo_label", "student", "extend"])
+def test_no_stage_before_the_report_reads_test(chain, stage):
+    for path in chain.glob("data/prepared/*/test/*.npy"):
+        path.unlink()
+    STAGES[stage]()
+
+
+def test_the_report_reads_no_test_when_it_must_not(chain):
+    for path in chain.glob("data/prepared/*/test/*.npy"):
+        path.unlink()
+    with pytest.raises(UserError, match="test/image.npy: no such file"):
+        report.main()
+    values = tiny_values()
+    values["report"]["test"] = False
+    write_params(chain, values)
+    report.main()
+    metrics = files.read_json("report/metrics.json")
+    assert "val_acc/g2" in metrics
+    assert not any(key.split("/")[0] in {"acc", "task_acc"} for key in metrics)
+
+
+# --- what they refuse -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_wrong_params_end_every_stage_before_it_writes(project, stage, capsys):
+    write_params(project, tiny_values() | {"seed": "x", "finall": "g2"})
+    with pytest.raises(SystemExit) as caught:
+        run(STAGES[stage])
+    assert caught.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and all(line.startswith("error: params.yaml:") for line in lines)
+    assert [p.name for p in project.iterdir()] == ["params.yaml"]
+
+
+@pytest.mark.parametrize("stage", [s for s in STAGES if s not in ("prepare", "prepare_task")])
+def test_a_stage_without_its_inputs_says_which_are_missing(project, stage):
+    with pytest.raises(UserError, match=r"(data/prepared|models|data/pseudo).*no such file"):
+        STAGES[stage]()
+
+
+@pytest.mark.parametrize("main", [pseudo_label.main, student.main, extend.main, prepare_task.main])
+@pytest.mark.parametrize("given", [[], ["g11"], ["teacher"], ["g1", "g2"]])
+def test_a_name_that_params_lack_is_refused(project, main, given):
+    with pytest.raises(UserError, match=r"stages\.\w+: .*; fix: "):
+        main(given)
+
+
+DAMAGED = [
+    ("teacher", "data/prepared/base/labelled/image.npy"),
+    ("teacher", "data/prepared/base/val/label.npy"),
+    ("teacher", "data/prepared/base/dataset.json"),
+    ("pseudo_label", "models/teacher/model.safetensors"),
+    ("pseudo_label", "models/teacher/card.json"),
+    ("pseudo_label", "data/prepared/base/unlabelled/image.npy"),
+    ("student", "data/pseudo_labels/g1.safetensors"),
+    ("student", "models/teacher/card.json"),
+    ("extend", "models/g2/model.safetensors"),
+    ("extend", "data/prepared/t1/labelled/label.npy"),
+    ("report", "models/g2/model.safetensors"),
+    ("report", "data/prepared/base/test/label.npy"),
+    ("report", "data/pseudo_labels/g2.safetensors"),
+]
+
+
+@pytest.mark.parametrize(("stage", "path"), DAMAGED)
+def test_one_flipped_bit_of_an_input_ends_a_stage(chain, stage, path):
+    data = bytearray((chain / path).read_bytes())
+    data[2 * len(data) // 3] ^= 4
+    (chain / path).write_bytes(data)
+    with pytest.raises(UserError, match=path):
+        STAGES[stage]()
+
+
+def test_pseudo_labels_of_an_older_teacher_are_refused(chain):
+    write_params(chain, tiny_values() | {"seed": 1})
+    teacher.main()
+    words = "g1.safetensors: made with other teacher's weights than models/teacher/card.json"
+    with pytest.raises(UserError, match=words):
+        student.main(["g1"])
+
+
+def test_pseudo_labels_of_older_images_are_refused(chain):
+    values = tiny_values()
+    values["data"]["seed"] = 9
+    write_params(chain, values)
+    prepare.main()
+    with pytest.raises(UserError, match=r"made with other images than data/prepared/base"):
+        student.main(["g1"])
+
+
+@pytest.mark.parametrize("stage", ["pseudo_label", "student", "extend", "report"])
+def test_another_order_of_classes_is_refused(chain, stage):
+    values = tiny_values()
+    values["data"]["classes"] = values["data"]["classes"][::-1]
+    write_params(chain, values)
+    prepare.main()
+    with pytest.raises(UserError, match="classes"):
+        STAGES[stage]()
+
+
+def test_an_extension_of_a_task_with_no_unlabelled_images_left_is_refused(chain):
+    values = tiny_values()
+    values["data"]["labels_per_class"] = 100
+    values["data"]["val"], values["data"]["test"] = 0.2, 0.25
+    write_params(chain, values)
+    with pytest.raises(UserError, match=r"class '\d' has \d+ training images, 100 are asked for"):
+        prepare.main()
+
+
+def test_a_smaller_student_is_warned_about(chain, capsys):
+    values = tiny_values()
+    values["generations"]["g1"]["width"] = 0.125
+    write_params(chain, values)
+    student.main(["g1"])
+    assert "warning: g1" in (err := capsys.readouterr().err) and "smaller than its teacher" in err
+
+
+def test_the_shift_of_the_weak_view_must_fit_the_images(chain):
+    values = tiny_values()
+    values["training"]["shift"] = 8
+    write_params(chain, values)
+    with pytest.raises(UserError, match=r"training.shift: 8 pixels, the images are 8x8"):
+        teacher.main()
+
+
+def test_no_operations_leave_the_weak_view(chain):
+    values = tiny_values()
+    values["training"]["num_ops"] = 0
+    write_params(chain, values)
+    teacher.main()
+    assert card("teacher")["training"]["num_ops"] == 0
+
+
+def test_the_committed_recipe_is_one_that_the_tiny_chain_shares():
+    real, tiny = real_values(), tiny_values()
+    assert tiny["training"].keys() == real["training"].keys()
+    assert tiny["data"] == real["data"] and tiny.keys() == real.keys()
