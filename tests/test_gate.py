@@ -10,7 +10,7 @@ from pipeline import gate
 
 
 def answers(right: int, wrong: int) -> np.ndarray:
-    return np.array([True] * right + [False] * wrong)
+    return np.array([True] * right + [False] * wrong, dtype=bool)
 
 
 @pytest.mark.parametrize(("lost", "won"), [(0, 0), (1, 0), (5, 1), (8, 8), (3, 9), (12, 2)])
@@ -43,7 +43,9 @@ def test_a_clearly_worse_candidate_does_not():
 
 
 def test_the_first_ships_when_all_after_it_are_worse():
-    assert decide(teacher=answers(90, 10), g1=answers(70, 30), g2=answers(40, 60)).ships == "teacher"
+    assert (
+        decide(teacher=answers(90, 10), g1=answers(70, 30), g2=answers(40, 60)).ships == "teacher"
+    )
 
 
 def test_a_model_alone_ships():

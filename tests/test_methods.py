@@ -82,7 +82,7 @@ def test_distillation_is_least_at_the_old_answer():
     new = old.clone().requires_grad_(True)
     loss = distillation(new, old, 2.0).sum()
     loss.backward()
-    assert abs(float(loss)) < 1e-6 and float(new.grad.abs().max()) < 1e-6
+    assert abs(loss.item()) < 1e-6 and float(new.grad.abs().max()) < 1e-6
 
 
 @pytest.mark.parametrize("blocks", [[slice(0, 5)], [slice(0, 3), slice(3, 5)]])
@@ -120,8 +120,9 @@ def test_the_old_model_never_changes_nor_its_statistics(training):
         learner.step(parts())
     assert all(torch.equal(v, method._old.state_dict()[k]) for k, v in before.items())
     moved = network.state_dict()
-    assert not torch.equal(before["backbone.layers.1.running_mean"],
-                           moved["backbone.layers.1.running_mean"])
+    assert not torch.equal(
+        before["backbone.layers.1.running_mean"], moved["backbone.layers.1.running_mean"]
+    )
 
 
 def test_a_method_without_options_is_refused(tmp_path):
