@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,6 @@ class Study:
     columns: list[str]
     test: bool
     params: Path = Path("params.yaml")
-    links: list[str] = field(default_factory=list)
 
     @property
     def csv(self) -> Path:
@@ -104,7 +103,7 @@ def chain(values: dict) -> dict[str, float]:
     """Run every stage that `values` name, here, in a temporary folder; returns the metrics."""
     from pipeline import files
     from pipeline.params import load
-    from stages import prepare, pseudo_label, report, student, teacher
+    from stages import extend, prepare, prepare_task, pseudo_label, report, student, teacher
 
     before, silence = os.getcwd(), redirect_stdout(io.StringIO())
     with tempfile.TemporaryDirectory() as folder, silence:
@@ -114,7 +113,12 @@ def chain(values: dict) -> dict[str, float]:
             params = load()
             prepare.main()
             teacher.main()
+            for name in params.tasks:
+                prepare_task.main([name])
             for name in list(params.models())[1:]:
+                if name in params.tasks:
+                    extend.main([name])
+                    continue
                 pseudo_label.main([name])
                 student.main([name])
             report.main()
@@ -137,20 +141,20 @@ def mean_interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def summary(study: Study, table: list[dict[str, str]]) -> str:
-    """Mean and 95 % interval of every column, an arm a line, as a Markdown table in %."""
-    header = ["arm", "n", *study.columns]
+    """Mean and 95 % interval of every column, a line each, in %, as a Markdown table of arms."""
+    by_arm = {arm: [row for row in table if row["arm"] == arm] for arm in study.arms}
+    header = ["%", *(f"{arm} (n = {len(mine)})" for arm, mine in by_arm.items())]
     lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
-    for arm in study.arms:
-        mine = [row for row in table if row["arm"] == arm]
-        cells = [_cell(np.array([float(r[c]) for r in mine if r[c]])) for c in study.columns]
-        lines.append(f"| {arm} | {len(mine)} | " + " | ".join(cells) + " |")
+    for column in study.columns:
+        cells = [_cell([float(r[column]) for r in mine if r[column]]) for mine in by_arm.values()]
+        lines.append(f"| {column} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _cell(values: np.ndarray) -> str:
+def _cell(values: list[float]) -> str:
     if len(values) < 2:
         return "n/a"
-    mean, half = mean_interval(100 * values)
+    mean, half = mean_interval(100 * np.array(values))
     return f"{mean:.2f} ± {half:.2f}"
 
 

@@ -14,23 +14,17 @@ BEFORE = {
     "tasks": {},
     "final": "g3",
 }
-STRONG = {**BEFORE, "training.magnitude": 10}
-
 STUDY = Study(
     name="tune_digits",
     arms={
         "default600": {**BEFORE, "training.steps": 600},
         "base": BEFORE,
-        "magnitude10": STRONG,
+        "magnitude10": {**BEFORE, "training.magnitude": 10},
         "ops3": {**BEFORE, "training.num_ops": 3},
         "hard": {**BEFORE, "labels.kind": "hard"},
         "share0.8": {**BEFORE, "labels.share": 0.8},
         "share0.4": {**BEFORE, "labels.share": 0.4},
         "sharp": {**BEFORE, "labels.temperature": 0.5},
-        "magnitude14": {**BEFORE, "training.magnitude": 14},
-        "magnitude10_hard": {**STRONG, "labels.kind": "hard"},
-        "magnitude10_sharp": {**STRONG, "labels.temperature": 0.5},
-        "magnitude10_share0.8": {**STRONG, "labels.share": 0.8},
     },
     seeds=range(5),
     columns=[f"val_acc/{name}" for name in ("teacher", "g1", "g2", "g3")],

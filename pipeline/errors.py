@@ -6,6 +6,8 @@ import difflib
 import sys
 from collections.abc import Callable, Iterable
 
+from pipeline import signals
+
 
 class UserError(Exception):
     """One or more faults that a user can mend.
@@ -39,7 +41,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; turn a `UserError` into its lines on stderr and exit code 2."""
+    """Call `main`; turn a `UserError` into its lines on stderr and exit code 2, and SIGINT and
+    SIGTERM into exits that end the tracker's run."""
+    signals.install()
     try:
         main()
     except UserError as error:

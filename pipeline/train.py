@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
-from pipeline import randomness
+from pipeline import randomness, signals
 from pipeline.data.batches import Part
 from pipeline.errors import UserError
 from pipeline.learner import Learner, learning_rate
@@ -47,17 +48,18 @@ def train(
 
     Raises:
         UserError: a loss was not finite; no checkpoint is written after it.
+        SystemExit: told to stop; a checkpoint was written.
     """
     training = learner.training
     history, since, best = _restore(learner, resume)
     saved = time.monotonic()
-    with progress(training.steps, learner.num_steps, name) as bar:
+    with progress(training.steps, learner.num_steps, name) as bar, signals.deferred() as stopped:
         for step in range(learner.num_steps, training.steps):
             torch.manual_seed(randomness.torch_seed(seed, name, "dropout", step))
             since.append(learner.step(batches(step)))
             bar.update()
             look = (step + 1) % training.evaluate_every == 0 or step + 1 == training.steps
-            due = time.monotonic() - saved > checkpoint_seconds
+            due = stopped() or time.monotonic() - saved > checkpoint_seconds
             if look or due:
                 _check_finite(learner, since, step, name)
             if look:
@@ -72,6 +74,8 @@ def train(
             if due and step + 1 < training.steps:
                 _keep(learner, resume, history, since, best)
                 saved = time.monotonic()
+                if stopped():
+                    sys.exit(stopped())
     if best:
         learner.weights.load_state_dict(best["weights"])
     return history

@@ -1,0 +1,53 @@
+"""The claim on digits: the default params on 24 seeds that no choice has seen, test read once each.
+
+`python -m benchmarks.study_digits` (`make study-digits`) continues
+`benchmarks/results/study_digits.csv` and prints the tables of `benchmarks/RESULTS.md`. The chain is
+params.yaml's with one task more: `t1_ft`, the default task by plain fine-tuning.
+"""
+
+from pathlib import Path
+
+from benchmarks.study import Study, mean_interval, paired, run, summary
+from pipeline.params.read import read
+
+PAIRS = [
+    ("acc/g1", "acc/teacher"),
+    ("acc/g2", "acc/teacher"),
+    ("acc/g3", "acc/teacher"),
+    ("acc/t1", "acc/t1_ft"),
+    ("forgetting/t1_ft", "forgetting/t1"),
+]
+MODELS = ["teacher", "g1", "g2", "g3", "t1", "t1_ft"]
+
+
+def study() -> Study:
+    """The default chain and the fine-tuning beside its task."""
+    task = read(Path("params.yaml")).values["tasks"]["t1"]
+    return Study(
+        name="study_digits",
+        arms={"default": {"tasks.t1_ft": {**task, "methods": []}, "report.register": False}},
+        seeds=range(100, 124),
+        columns=[f"{split}/{name}" for split in ("acc", "val_acc") for name in MODELS]
+        + [f"forgetting/{name}" for name in ("t1", "t1_ft")]
+        + [f"task_acc/{name}/{task}" for name in ("t1", "t1_ft") for task in ("base", name)]
+        + [f"pseudo_labels/{name}/accuracy" for name in ("g1", "g2", "g3")],
+        test=True,
+    )
+
+
+def main() -> None:
+    """Run what is missing and print means and paired differences, in %."""
+    found = study()
+    table = run(found)
+    print(summary(found, table))
+    print("\n| difference, seed by seed | n | mean and 95 % interval | seeds above zero |")
+    print("|---|---|---|---|")
+    for after, before in PAIRS:
+        values = 100 * paired(table, after, before, "default")
+        mean, half = mean_interval(values)
+        above = f"{(values > 0).sum()} of {len(values)}"
+        print(f"| {after} - {before} | {len(values)} | {mean:+.2f} ± {half:.2f} | {above} |")
+
+
+if __name__ == "__main__":
+    main()

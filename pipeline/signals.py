@@ -1,0 +1,44 @@
+"""Being told to stop: at once, or, in training, at the end of the step with a checkpoint kept.
+
+SIGINT ends with exit code 130, SIGTERM with 143. A stage that DVC started also stops when DVC is
+gone: else a killed `dvc repro` would leave its trainer writing beside the next one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+_deferred = False
+_pending: int | None = None
+
+
+def install() -> None:
+    """Make SIGINT and SIGTERM end the process through its `finally` blocks."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _handle)
+    if os.environ.get("DVC_STAGE") and sys.platform == "linux":
+        parent_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def deferred() -> Iterator[Callable[[], int | None]]:
+    """Within, a first signal waits; the context gives a function that tells its exit code."""
+    global _deferred
+    _deferred = True
+    try:
+        yield lambda: _pending
+    finally:
+        _deferred = False
+
+
+def _handle(number: int, _: object) -> None:
+    global _pending
+    second, _pending = _pending is not None, 128 + number
+    if second or not _deferred:
+        sys.exit(_pending)
