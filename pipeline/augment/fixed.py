@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.augment import pixels
 from pipeline.augment.scale import NUM_BINS, NUM_KINDS, OP, WARPS, kind_of, parameters
-from pipeline.augment.warp import index_map
+from pipeline.augment.warp import gather, index_map
 
 
 class Tables:
@@ -34,15 +34,9 @@ class Tables:
 def apply_kinds(images: Tensor, kinds: Tensor, tables: Tables) -> Tensor:
     """Apply kinds (N, n) in order to uint8 images (N, C, H, W) of the tables' size; like them."""
     for kind in kinds.unbind(1):
-        warped = _warp(images, tables.maps[tables.map_of[kind]])
+        warped = gather(images, tables.maps[tables.map_of[kind]][:, None].long())
         images = _repaint(warped, kind, tables)
     return images
-
-
-def _warp(images: Tensor, source: Tensor) -> Tensor:
-    source = source[:, None].expand(-1, images.shape[1], -1)  # (N, C, H * W)
-    moved = images.flatten(2).gather(2, source.clamp(min=0).long())
-    return torch.where(source >= 0, moved, 0).to(torch.uint8).view(images.shape)
 
 
 def _repaint(images: Tensor, kind: Tensor, tables: Tables) -> Tensor:
@@ -50,16 +44,16 @@ def _repaint(images: Tensor, kind: Tensor, tables: Tables) -> Tensor:
     op = (kind // NUM_BINS).view(-1, 1, 1, 1)
     values = images.float()
     painted = {
-        "Sharpness": pixels.sharpen(values, p["rest"]),
+        "Sharpness": pixels.sharpen(values.clone(), p["rest"]),
         "Posterize": pixels.posterize(images, p["mask"]),
         "Solarize": pixels.solarize(images, p["threshold"]),
-        "AutoContrast": pixels.autocontrast(values),
+        "AutoContrast": pixels.autocontrast(images),
         "Equalize": pixels.equalize(images),
     }
     grey = pixels.grey(values)
     others = {"Brightness": 0.0, "Color": grey, "Contrast": grey.mean((1, 2, 3), keepdim=True)}
     blended = {
-        name: pixels.blend(values, torch.as_tensor(other), p["weight"], p["rest"])
+        name: pixels.blend(values.clone(), torch.as_tensor(other), p["weight"], p["rest"])
         for name, other in others.items()
     }
     for name, result in (painted | blended).items():

@@ -84,12 +84,12 @@ def solarize_threshold(bin_: int) -> int:
 
 @cache
 def parameters() -> dict[str, np.ndarray]:
-    """Per kind: `weight` and `rest` of a blend (float32, sum 1), `mask` and `threshold` (uint8)."""
+    """Per kind: `weight` and `rest` of a blend (float32, sum 1), `mask` (uint8), `threshold` (int16)."""
     bins = split_kind(np.arange(NUM_KINDS))[1].tolist()
     factors = [blend_factor(one) for one in bins]
     return {
         "weight": np.float32(factors),
         "rest": np.float32([1.0 - factor for factor in factors]),
         "mask": np.uint8([posterize_mask(one) for one in bins]),
-        "threshold": np.uint8([solarize_threshold(one) for one in bins]),
+        "threshold": np.int16([solarize_threshold(one) for one in bins]),
     }

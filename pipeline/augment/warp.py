@@ -51,11 +51,11 @@ def index_map(kind: int, height: int, width: int) -> np.ndarray:
     return sampled.flatten().long().numpy() - 1
 
 
-@lru_cache(maxsize=1024)
-def gather_map(kind: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The map for a gather: index (H * W,) int64 with 0 for outside, and uint8 1 for inside."""
-    source = torch.from_numpy(index_map(kind, height, width))
-    return source.clamp(min=0), (source >= 0).to(torch.uint8)
+def gather(images: Tensor, source: Tensor) -> Tensor:
+    """Pixels (N, C, H, W) from where index maps say, broadcast to (N, C, H * W); 0 from outside."""
+    flat = images.flatten(2)
+    moved = flat.gather(2, source.clamp(min=0).expand_as(flat))
+    return moved.mul_((source >= 0).to(images.dtype)).view(images.shape)
 
 
 @lru_cache(maxsize=1024)
