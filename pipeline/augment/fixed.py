@@ -21,7 +21,9 @@ class Tables:
 
     def __init__(self, height: int, width: int, bins: tuple[int, ...], device: torch.device):
         maps, map_of = [np.arange(height * width)], np.zeros(NUM_KINDS, dtype=np.int64)
-        for kind in sorted({kind_of(OP[name], s * b) for name in WARPS for b in bins for s in (-1, 1)}):
+        for kind in sorted(
+            {kind_of(OP[name], s * b) for name in WARPS for b in bins for s in (-1, 1)}
+        ):
             map_of[kind] = len(maps)
             maps.append(index_map(kind, height, width))
         self.maps = torch.from_numpy(np.stack(maps)).to(device, torch.int32)  # (R, H * W)
@@ -51,9 +53,13 @@ def _repaint(images: Tensor, kind: Tensor, tables: Tables) -> Tensor:
         "Equalize": pixels.equalize(images),
     }
     grey = pixels.grey(values)
-    others = {"Brightness": 0.0, "Color": grey, "Contrast": grey.mean((1, 2, 3), keepdim=True)}
+    others = {
+        "Brightness": torch.zeros_like(grey),
+        "Color": grey,
+        "Contrast": grey.mean((1, 2, 3), keepdim=True),
+    }
     blended = {
-        name: pixels.blend(values.clone(), torch.as_tensor(other), p["weight"], p["rest"])
+        name: pixels.blend(values.clone(), other, p["weight"], p["rest"])
         for name, other in others.items()
     }
     for name, result in (painted | blended).items():

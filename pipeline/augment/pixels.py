@@ -1,14 +1,15 @@
 """Operations on pixel values, each for K images at once with parameters of their own.
 
-Images are uint8 (K, C, H, W), `values` the same numbers as float32, parameters (K, 1, 1, 1). Every
-function follows torchvision's arithmetic step by step, down to which product is rounded before which
-sum, so that a truncation falls on the same side. No shape depends on data.
+Images are uint8 (K, C, H, W), `values` the same as float32, parameters (K, 1, 1, 1). They follow
+torchvision's arithmetic step by step, down to which product is rounded before which sum, so that a
+truncation falls on the same side. No shape depends on data.
 """
 
 import torch
 from torch import Tensor
 
 LUMA = (0.2989, 0.587, 0.114)  # weights of red, green, blue
+GREY = 127  # of a hole: near 0 once normalised, so that it adds little contrast of its own
 
 
 def to_bytes(values: Tensor) -> Tensor:
@@ -85,3 +86,18 @@ def _histogram(flat: Tensor) -> Tensor:
     ones = torch.ones(flat.numel(), dtype=torch.int32, device=flat.device)
     # in one dimension, where a GPU has a deterministic form for those who ask for it
     return counts.scatter_add_(0, (flat + first).flatten(), ones).view(num, channels, 256)
+
+
+def cut_out(images: Tensor, centre: Tensor, side: int) -> Tensor:
+    """Paint a grey square of `side` pixels about centre (K, 2), row and column in [0, 1)."""
+    inside = [
+        _span(centre[:, axis, None], side, size) for axis, size in enumerate(images.shape[2:])
+    ]
+    hole = (inside[0][:, None, :, None] & inside[1][:, None, None, :]).to(torch.uint8)
+    return images * (1 - hole) + hole * GREY
+
+
+def _span(centre: Tensor, side: int, size: int) -> Tensor:
+    first = (centre * size).long() - side // 2
+    place = torch.arange(size, device=centre.device)
+    return (place >= first) & (place < first + side)

@@ -17,7 +17,7 @@ STARTS = np.arange(len(OPS) + 1) * NUM_BINS  # first kind of each operation
 
 
 def apply_kinds(images: Tensor, kinds: np.ndarray) -> Tensor:
-    """Apply kinds (N, n) in order to uint8 images (N, C, H, W) on the CPU; a new tensor like them."""
+    """Apply kinds (N, n) in order to uint8 images (N, C, H, W) on the CPU; a new tensor."""
     if not len(images):
         return images.clone()
     rows = np.arange(len(images))  # row of `images` that holds each image

@@ -77,7 +77,9 @@ def blocks(kind: int, height: int, width: int) -> tuple[tuple[Rectangle, Rectang
 def _rectangles(along: np.ndarray, *, by_rows: bool):
     """From (lines, size): where along its line each pixel comes from, -1 for outside."""
     size = along.shape[1]
-    shifts = np.where((along >= 0).any(1), (along - np.arange(size)).max(1, where=along >= 0, initial=-size), size)
+    shifts = np.where(
+        (along >= 0).any(1), (along - np.arange(size)).max(1, where=along >= 0, initial=-size), size
+    )
     moved = np.arange(size) + shifts[:, None]
     if not np.array_equal(np.where((moved >= 0) & (moved < size), moved, -1), along):
         return None  # a half-way line, whose pixels do not all round to one side
@@ -87,7 +89,9 @@ def _rectangles(along: np.ndarray, *, by_rows: bool):
         lines, shift = slice(first, last), int(shifts[first])
         target = slice(max(0, -shift), min(size, size - shift))
         source = slice(max(0, shift), min(size, size + shift))
-        pairs.append(((lines, target), (lines, source)) if by_rows else ((target, lines), (source, lines)))
+        pairs.append(
+            ((lines, target), (lines, source)) if by_rows else ((target, lines), (source, lines))
+        )
     return tuple(pairs)
 
 
