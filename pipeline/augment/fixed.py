@@ -58,6 +58,8 @@ def _repaint(images: Tensor, kind: Tensor, tables: Tables) -> Tensor:
         "Color": grey,
         "Contrast": grey.mean((1, 2, 3), keepdim=True),
     }
+    if images.shape[1] == 1:  # its own grey: blending would only round
+        del others["Color"]
     blended = {
         name: pixels.blend(values.clone(), other, p["weight"], p["rest"])
         for name, other in others.items()

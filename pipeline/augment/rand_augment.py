@@ -50,7 +50,7 @@ class RandAugment(View, GeometricAugmentationBase2D):
         super().__init__(p=1.0, p_batch=1.0, same_on_batch=False, keepdim=False)
         check_setting("n", n, 1, math.inf, whole=True)
         check_setting("m", m, 0, MAX_BIN)
-        check_setting("magnitude_std", magnitude_std, 0, math.inf)
+        check_setting("magnitude_std", magnitude_std, 0, MAX_BIN)
         check_setting("cutout", cutout, 0, 1)
         self.n, self.m, self.magnitude_std, self.cutout = n, m, magnitude_std, cutout
         self.flags = {"n": n, "m": m, "magnitude_std": magnitude_std, "cutout": cutout}

@@ -20,6 +20,8 @@ def apply_kinds(images: Tensor, kinds: np.ndarray) -> Tensor:
     """Apply kinds (N, n) in order to uint8 images (N, C, H, W) on the CPU; a new tensor."""
     if not len(images):
         return images.clone()
+    if images.shape[1] == 1:  # its own grey: blending would only round
+        kinds = np.where(kinds // NUM_BINS == OP["Color"], 0, kinds)
     rows = np.arange(len(images))  # row of `images` that holds each image
     for kind in kinds.T:
         order = np.argsort(kind, kind="stable")
