@@ -19,7 +19,7 @@ def draw(view, seed, num):
 
 
 def chi_square(counts):
-    """Sum of squared deviations from equal counts, and the 1 - 1e-4 quantile it should stay under."""
+    """The statistic against equal counts, and its 1 - 1e-4 quantile under chance."""
     expected = counts.sum() / counts.size
     degrees = counts.size - 1
     quantile = degrees * (1 - 2 / (9 * degrees) + 3.72 * np.sqrt(2 / (9 * degrees))) ** 3

@@ -68,17 +68,20 @@ def test_in_a_kornia_container():
     assert torch.equal(container(images), seen)
 
 
-WARPS = {"kind": torch.tensor([[kind_of(OP["Rotate"], 20), kind_of(OP["TranslateX"], -8)],
-                               [kind_of(OP["ShearY"], 25), kind_of(OP["Identity"], 0)],
-                               [kind_of(OP["ShearX"], -30), kind_of(OP["Rotate"], -9)],
-                               [kind_of(OP["TranslateY"], 7), kind_of(OP["ShearX"], 10)]])}  # fmt: skip
+WARPS = [
+    [("Rotate", 20), ("TranslateX", -8)],
+    [("ShearY", 25), ("Identity", 0)],
+    [("ShearX", -30), ("Rotate", -9)],
+    [("TranslateY", 7), ("ShearX", 10)],
+]
 
 
 def test_matrix_says_where_a_dot_goes():
     images = torch.zeros(4, 1, 64, 64)
     images[:, :, 29:32, 36:39] = 1.0
     augment = RandAugment()
-    seen = augment(images, WARPS) > 0.5
+    kinds = [[kind_of(OP[name], bins) for name, bins in image] for image in WARPS]
+    seen = augment(images, {"kind": np.array(kinds)}) > 0.5
     centre = augment.transform_matrix @ torch.tensor([37.0, 30.0, 1.0])
     for image, (x, y, _) in zip(seen, centre):
         rows, columns = image[0].nonzero(as_tuple=True)

@@ -1,0 +1,1 @@
+"""Measurements that back the claims: speed ratios and studies over seeds."""
