@@ -11,7 +11,7 @@ import torch
 
 
 def take_turns(arms: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds per call, one per round, of arms called A B C A B C ..., after one call to warm up."""
+    """Seconds of each call, arms called A B C A B C ... for some rounds, after one to warm up."""
     for call in arms.values():
         call()
     seconds = {name: [] for name in arms}
@@ -53,7 +53,9 @@ def machine() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in names)
     gpu = f"{torch.cuda.get_device_name()}, " if torch.cuda.is_available() else ""
     threads = torch.get_num_threads()
-    return f"{gpu}{_processor()}, {threads} thread(s), Python {platform.python_version()}, {versions}"
+    return (
+        f"{gpu}{_processor()}, {threads} thread(s), Python {platform.python_version()}, {versions}"
+    )
 
 
 def _processor() -> str:

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from pipeline.augment import pixels
 from pipeline.augment.scale import NUM_BINS, OP, OPS, parameters
-from pipeline.augment.warp import blocks, gather, index_map
+from pipeline.augment.warp import all_maps, blocks, gather, index_map
 
 CHUNK = 2**17  # pixel values worked on at a time: as float32, and with a copy, they stay in cache
-SMALL = 256  # pixels of a channel up to which one gather for all beats a few copies for each kind
+SMALL = 256  # pixels of a channel up to which one gather beats a few copies for each kind
 STARTS = np.arange(len(OPS) + 1) * NUM_BINS  # first kind of each operation
 
 
@@ -46,19 +46,16 @@ def _warp(images: Tensor, kind: np.ndarray) -> None:
     """Move images by the leading kinds, in place."""
     kind = kind[: len(images)]
     if images[:1, :1].numel() <= SMALL:
-        _gather(images, kind.tolist())
+        _gather(images, kind)
         return
     kinds, starts = np.unique(kind, return_index=True)
     for one, rows in zip(kinds.tolist(), np.split(np.arange(len(kind)), starts[1:])):
         _move(images[rows[0] : rows[-1] + 1], one)
 
 
-def _gather(images: Tensor, kinds: list[int]) -> None:
-    if not kinds:
-        return
-    height, width = images.shape[2:]
-    maps = np.stack([index_map(kind, height, width) for kind in kinds])
-    images[:] = gather(images, torch.from_numpy(maps)[:, None])
+def _gather(images: Tensor, kind: np.ndarray) -> None:
+    maps = all_maps(*images.shape[2:]).index_select(0, torch.from_numpy(kind))
+    images[:] = gather(images, maps[:, None])
 
 
 def _move(images: Tensor, kind: int) -> None:

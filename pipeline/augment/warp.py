@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.augment.scale import OPS, angle_degrees, shear_slope, shift_pixels, split_kind
+from pipeline.augment.scale import (
+    NUM_BINS,
+    OP,
+    OPS,
+    WARPS,
+    angle_degrees,
+    shear_slope,
+    shift_pixels,
+    split_kind,
+)
 
 Rectangle = tuple[slice, slice]  # rows, columns
 
@@ -49,6 +58,13 @@ def index_map(kind: int, height: int, width: int) -> np.ndarray:
     number = torch.arange(1.0, height * width + 1).view(1, 1, height, width)
     sampled = F.grid_sample(number, grid, "nearest", "zeros", align_corners=False)
     return sampled.flatten().long().numpy() - 1
+
+
+@lru_cache(maxsize=8)
+def all_maps(height: int, width: int) -> Tensor:
+    """(kinds up to the last warp, H * W) int64: every map of an image size, by kind."""
+    num = (OP[WARPS[-1]] + 1) * NUM_BINS
+    return torch.from_numpy(np.stack([index_map(kind, height, width) for kind in range(num)]))
 
 
 def gather(images: Tensor, source: Tensor) -> Tensor:
