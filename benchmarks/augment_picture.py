@@ -1,4 +1,4 @@
-"""Draw every operation over the magnitude scale: `python -m benchmarks.augment_picture FILE.png`."""
+"""Draw operations over the magnitude scale: `python -m benchmarks.augment_picture FILE.png`."""
 
 import argparse
 from pathlib import Path
@@ -43,7 +43,7 @@ def draw(rows: list[list[Tensor | None]], file: Path) -> None:
     """Save the grid, operations named on the left and bins on top."""
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(len(rows), len(BINS), figsize=(6.2, 12.4), squeeze=False)
+    figure, axes = pyplot.subplots(len(rows), len(BINS), figsize=(6.2, 11.0), squeeze=False)
     for name, row, places in zip(OPS, rows, axes):
         for bins, seen, place in zip(BINS, row, places):
             place.set(xticks=[], yticks=[], frame_on=False)
@@ -55,7 +55,7 @@ def draw(rows: list[list[Tensor | None]], file: Path) -> None:
     figure.subplots_adjust(
         left=0.16, right=0.995, top=0.975, bottom=0.005, wspace=0.04, hspace=0.04
     )
-    figure.savefig(file, dpi=75)
+    figure.savefig(file, dpi=70)
 
 
 def main() -> None:

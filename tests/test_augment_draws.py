@@ -109,3 +109,14 @@ def test_generators():
     assert torch.equal(one, two)
     torch.manual_seed(3)
     assert torch.equal(augment(images), one)
+
+
+def test_the_largest_uniform_number_is_drawn_safely():
+    """Just below 1: a whole m must not be rounded up a bin, nor an index fall off the end."""
+    view = StrongView(WeakView(shift=4), RandAugment(n=2, m=9, cutout=0.5))
+    drawn = view.read(np.full((1, view.width), np.nextafter(1.0, 0.0)))
+    op, bins = split_kind(drawn["kind"])
+    assert (op == len(OPS) - 1).all() and (bins == 9).all()
+    assert drawn["shift"].tolist() == [[4, 4]]
+    images = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    assert view(images, drawn).shape == images.shape

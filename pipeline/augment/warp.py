@@ -42,7 +42,7 @@ def inverse_matrix(kind: int, height: int, width: int) -> np.ndarray:
     return matrix
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)  # at 224x224 a map is 400 kB; a shear is kept as its rectangles
 def index_map(kind: int, height: int, width: int) -> np.ndarray:
     """(H * W,) int64: flat index of the nearest source pixel, -1 where it lies outside the image.
 
