@@ -12,7 +12,7 @@ from torchvision.transforms import RandAugment as TorchvisionRandAugment
 from torchvision.transforms import v2
 
 from benchmarks import photographs
-from benchmarks.timing import machine, ratios, repeated, spread, take_turns
+from benchmarks.timing import clock, machine, ratios, repeated, spread, take_turns
 from pipeline.augment import RandAugment, StrongView, WeakView
 
 BATCHES = {8: 256, 32: 256, 64: 256, 224: 32}  # size: images
@@ -44,14 +44,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    kind, now = clock()
     print(machine())
     for size in options.sizes:
         num = BATCHES.get(size, 128)
         images = photographs.load(num, size, options.images)
         # several calls a turn: Kornia draws few operations a call, and some are much slower
         calls = {name: repeated(call, 3) for name, call in arms(images).items()}
-        seconds = take_turns(calls, options.rounds)
-        print(f"\n{size}x{size}, batch {num}, {options.rounds} rounds: median [quartiles]")
+        seconds = take_turns(calls, options.rounds, now)
+        print(f"\n{size}x{size}, batch {num}, {options.rounds} rounds, {kind}: median [quartiles]")
         for name, ratio in ratios(seconds, PIL).items():
             print(f"  {name:45} {spread(ratio):>22} x   {spread(seconds[name], 3e-3):>22} ms")
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import photographs
-from benchmarks.timing import machine, ratios, spread, take_turns
+from benchmarks.timing import clock, machine, ratios, spread, take_turns
 from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.wide_resnet import WideResNet
 
@@ -80,11 +80,12 @@ def main() -> None:
     images = photographs.load(options.batch, 32, options.images)
     view, rng = StrongView(WeakView(), RandAugment(2, 9)), np.random.default_rng(0)
     augment = {"augmentation (weak, then n=2)": lambda: view(images, view.draw(rng, len(images)))}
-    print(
-        machine(), f"batch {options.batch}, {options.rounds} rounds: median [quartiles]", sep="; "
-    )
-    report("training step", take_turns(arms(training_step, images) | augment, options.rounds))
-    report("pseudo-label inference", take_turns(arms(inference, images), options.rounds))
+    kind, now = clock()
+    print(machine())
+    print(f"batch {options.batch}, {options.rounds} rounds, {kind}: median [quartiles]")
+    steps = arms(training_step, images) | augment
+    report("training step", take_turns(steps, options.rounds, now))
+    report("pseudo-label inference", take_turns(arms(inference, images), options.rounds, now))
 
 
 def report(title: str, seconds: dict[str, list[float]]) -> None:
