@@ -105,6 +105,16 @@ def test_masks_boxes_and_key_points_follow_the_image():
         assert torch.allclose(centre, corner.mean(0), atol=1.0)
 
 
+def test_masks_move_in_the_drawn_order():
+    mask = (noise(2, 64, 64, 1) > 127).float()
+    order = [[("Rotate", 30), ("TranslateX", 25)], [("ShearY", -30), ("TranslateX", -25)]]
+    kinds = np.array([[kind_of(OP[name], bins) for name, bins in image] for image in order])
+    augment = RandAugment()
+    seen = augment(mask, {"kind": kinds})  # as an image: a warp does the same to both
+    moved = augment.transform_masks(mask, augment._params, augment.flags, augment.transform_matrix)
+    assert torch.equal(moved, seen)
+
+
 def test_fixed_form_compiles_without_a_break_and_agrees():
     images, augment = noise(16, 16, 16), RandAugment()
     drawn = augment.draw(np.random.default_rng(0), 16)
