@@ -111,6 +111,7 @@ class RandAugment(View, GeometricAugmentationBase2D):
         if images.dtype == torch.uint8:
             return self._augment(images, params)
         params = {name: torch.as_tensor(value) for name, value in params.items()}
+        params.setdefault("forward_input_shape", torch.tensor(images.shape))  # Kornia's masks ask
         return super().forward(images, params=params, **kwargs)
 
     def _augment(self, images: Tensor, params: Mapping[str, Any]) -> Tensor:
