@@ -1,8 +1,9 @@
 """Wide residual network, Zagoruyko & Komodakis 2016, https://arxiv.org/abs/1605.07146.
 
-Every block is BN-ReLU-conv-BN-ReLU-conv plus a shortcut. Where a block changes the number of channels, its
-1x1 shortcut takes the block's *pre-activated* input. The first block of every group does: widely used ports
-skip it there after the first group, and then those groups' first BatchNorm never receives a gradient.
+Every block is BN-ReLU-conv-BN-ReLU-conv plus a shortcut. Where a block changes the number of
+channels, its 1x1 shortcut takes the block's *pre-activated* input. So does the first block of every
+group here: widely used ports skip that in groups 2 and 3, whose first BatchNorm then never receives
+a gradient.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""Augmentation: RandAugment per image for a whole batch, and the weak and strong views built on it."""
+"""Augmentation: RandAugment per image for a whole batch, and the weak and strong view."""
 
 from pipeline.augment.rand_augment import RandAugment
 from pipeline.augment.scale import OPS

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.augment import pixels
 from pipeline.augment.scale import NUM_BINS, NUM_KINDS, OP, WARPS, kind_of, parameters
-from pipeline.augment.warp import index_map
+from pipeline.augment.warp import gather, index_map
 
 
 class Tables:
@@ -21,7 +21,9 @@ class Tables:
 
     def __init__(self, height: int, width: int, bins: tuple[int, ...], device: torch.device):
         maps, map_of = [np.arange(height * width)], np.zeros(NUM_KINDS, dtype=np.int64)
-        for kind in sorted({kind_of(OP[name], s * b) for name in WARPS for b in bins for s in (-1, 1)}):
+        for kind in sorted(
+            {kind_of(OP[name], s * b) for name in WARPS for b in bins for s in (-1, 1)}
+        ):
             map_of[kind] = len(maps)
             maps.append(index_map(kind, height, width))
         self.maps = torch.from_numpy(np.stack(maps)).to(device, torch.int32)  # (R, H * W)
@@ -34,15 +36,9 @@ class Tables:
 def apply_kinds(images: Tensor, kinds: Tensor, tables: Tables) -> Tensor:
     """Apply kinds (N, n) in order to uint8 images (N, C, H, W) of the tables' size; like them."""
     for kind in kinds.unbind(1):
-        warped = _warp(images, tables.maps[tables.map_of[kind]])
+        warped = gather(images, tables.maps[tables.map_of[kind]][:, None].long())
         images = _repaint(warped, kind, tables)
     return images
-
-
-def _warp(images: Tensor, source: Tensor) -> Tensor:
-    source = source[:, None].expand(-1, images.shape[1], -1)  # (N, C, H * W)
-    moved = images.flatten(2).gather(2, source.clamp(min=0).long())
-    return torch.where(source >= 0, moved, 0).to(torch.uint8).view(images.shape)
 
 
 def _repaint(images: Tensor, kind: Tensor, tables: Tables) -> Tensor:
@@ -50,16 +46,22 @@ def _repaint(images: Tensor, kind: Tensor, tables: Tables) -> Tensor:
     op = (kind // NUM_BINS).view(-1, 1, 1, 1)
     values = images.float()
     painted = {
-        "Sharpness": pixels.sharpen(values, p["rest"]),
+        "Sharpness": pixels.sharpen(values.clone(), p["rest"]),
         "Posterize": pixels.posterize(images, p["mask"]),
         "Solarize": pixels.solarize(images, p["threshold"]),
-        "AutoContrast": pixels.autocontrast(values),
+        "AutoContrast": pixels.autocontrast(images),
         "Equalize": pixels.equalize(images),
     }
     grey = pixels.grey(values)
-    others = {"Brightness": 0.0, "Color": grey, "Contrast": grey.mean((1, 2, 3), keepdim=True)}
+    others = {
+        "Brightness": torch.zeros_like(grey),
+        "Color": grey,
+        "Contrast": grey.mean((1, 2, 3), keepdim=True),
+    }
+    if images.shape[1] == 1:  # its own grey: blending would only round
+        del others["Color"]
     blended = {
-        name: pixels.blend(values, torch.as_tensor(other), p["weight"], p["rest"])
+        name: pixels.blend(values.clone(), other, p["weight"], p["rest"])
         for name, other in others.items()
     }
     for name, result in (painted | blended).items():

@@ -9,28 +9,32 @@ from torch import Tensor
 
 from pipeline.augment import pixels
 from pipeline.augment.scale import NUM_BINS, OP, OPS, parameters
-from pipeline.augment.warp import blocks, gather_map
+from pipeline.augment.warp import all_maps, blocks, gather, index_map
 
 CHUNK = 2**17  # pixel values worked on at a time: as float32, and with a copy, they stay in cache
+SMALL = 256  # pixels of a channel up to which one gather beats a few copies for each kind
 STARTS = np.arange(len(OPS) + 1) * NUM_BINS  # first kind of each operation
 
 
 def apply_kinds(images: Tensor, kinds: np.ndarray) -> Tensor:
-    """Apply kinds (N, n) in order to uint8 images (N, C, H, W) on the CPU; a new tensor like them."""
+    """Apply kinds (N, n) in order to uint8 images (N, C, H, W) on the CPU; a new tensor."""
+    if not len(images):
+        return images.clone()
+    if images.shape[1] == 1:  # its own grey: blending would only round
+        kinds = np.where(kinds // NUM_BINS == OP["Color"], 0, kinds)
     rows = np.arange(len(images))  # row of `images` that holds each image
     for kind in kinds.T:
         order = np.argsort(kind, kind="stable")
-        images = images[torch.from_numpy(rows[order])]
+        images = images.index_select(0, torch.from_numpy(rows[order]))
         _apply_sorted(images, kind[order])
         rows = np.argsort(order)
-    return images[torch.from_numpy(rows)]
+    return images.index_select(0, torch.from_numpy(rows))
 
 
 def _apply_sorted(images: Tensor, kind: np.ndarray) -> None:
     ends = np.searchsorted(kind, STARTS).tolist()
-    for value, first, last in _runs(kind[ends[OP["ShearX"]] : ends[OP["Brightness"]]]):
-        _warp(images[ends[OP["ShearX"]] :][first:last], value)
-    step = max(1, CHUNK // max(1, images[:1].numel()))
+    _warp(images[ends[OP["ShearX"]] : ends[OP["Brightness"]]], kind[ends[OP["ShearX"]] :])
+    step = max(1, CHUNK // images[:1].numel())
     for first_op, last_op, paint in PAINTS:
         end = ends[OP[last_op] + 1]
         for first in range(ends[OP[first_op]], end, step):
@@ -38,26 +42,32 @@ def _apply_sorted(images: Tensor, kind: np.ndarray) -> None:
             images[part] = paint(images[part], kind[part])
 
 
-def _runs(kind: np.ndarray) -> list[tuple[int, int, int]]:
-    """(kind, first, end) of every run of equal kinds in a sorted array."""
-    values, starts = np.unique(kind, return_index=True)
-    return list(zip(values.tolist(), starts.tolist(), [*starts[1:].tolist(), len(kind)]))
-
-
-def _warp(images: Tensor, kind: int) -> None:
-    """Move all images by one kind, in place."""
-    height, width = images.shape[2:]
-    rectangles = blocks(kind, height, width)
-    if rectangles is None:
-        source, inside = gather_map(kind, height, width)
-        flat = images.flatten(2)
-        images[:] = flat.gather(2, source.expand_as(flat)).mul_(inside).view_as(images)
+def _warp(images: Tensor, kind: np.ndarray) -> None:
+    """Move images by the leading kinds, in place."""
+    kind = kind[: len(images)]
+    if images[:1, :1].numel() <= SMALL:
+        _gather(images, kind)
         return
-    pixels_before = images.numpy().copy()
-    after = images.numpy()
+    kinds, starts = np.unique(kind, return_index=True)
+    for one, rows in zip(kinds.tolist(), np.split(np.arange(len(kind)), starts[1:])):
+        _move(images[rows[0] : rows[-1] + 1], one)
+
+
+def _gather(images: Tensor, kind: np.ndarray) -> None:
+    maps = all_maps(*images.shape[2:]).index_select(0, torch.from_numpy(kind))
+    images[:] = gather(images, maps[:, None])
+
+
+def _move(images: Tensor, kind: int) -> None:
+    rectangles = blocks(kind, *images.shape[2:])
+    if rectangles is None:
+        images[:] = gather(images, torch.from_numpy(index_map(kind, *images.shape[2:])))
+        return
+    before = images.numpy().copy()
+    after = images.numpy()  # numpy starts a copy three times as quickly as torch
     after[...] = 0
     for target, source in rectangles:
-        after[:, :, *target] = pixels_before[:, :, *source]
+        after[:, :, *target] = before[:, :, *source]
 
 
 def _blend(images: Tensor, kind: np.ndarray) -> Tensor:
@@ -88,7 +98,7 @@ def _solarize(images: Tensor, kind: np.ndarray) -> Tensor:
 
 
 def _autocontrast(images: Tensor, kind: np.ndarray) -> Tensor:
-    return pixels.autocontrast(images.float())
+    return pixels.autocontrast(images)
 
 
 def _equalize(images: Tensor, kind: np.ndarray) -> Tensor:

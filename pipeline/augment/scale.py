@@ -1,8 +1,8 @@
 """The magnitude scale: fourteen operations, thirty-one bins, and what a bin means.
 
-RandAugment, Cubuk et al. 2020, https://arxiv.org/abs/1909.13719, on torchvision's scale of bins 0..30
-(the paper's own code has another scale, whose numbers do not carry over). A drawn operation is one
-integer, its *kind*: which operation, at which signed bin. What follows from a kind alone is a table.
+RandAugment, Cubuk et al. 2020, https://arxiv.org/abs/1909.13719, on torchvision's scale of bins
+0..30 (the paper's own code has another scale, whose numbers do not carry over). A drawn operation
+is one integer, its *kind*: which operation, at which signed bin. What hangs on it alone is a table.
 """
 
 import math
@@ -84,12 +84,12 @@ def solarize_threshold(bin_: int) -> int:
 
 @cache
 def parameters() -> dict[str, np.ndarray]:
-    """Per kind: `weight` and `rest` of a blend (float32, sum 1), `mask` and `threshold` (uint8)."""
+    """Per kind: `weight` and `rest` of a blend (sum 1), the bit `mask`, the `threshold`."""
     bins = split_kind(np.arange(NUM_KINDS))[1].tolist()
     factors = [blend_factor(one) for one in bins]
     return {
         "weight": np.float32(factors),
         "rest": np.float32([1.0 - factor for factor in factors]),
         "mask": np.uint8([posterize_mask(one) for one in bins]),
-        "threshold": np.uint8([solarize_threshold(one) for one in bins]),
+        "threshold": np.int16([solarize_threshold(one) for one in bins]),
     }

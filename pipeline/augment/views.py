@@ -7,17 +7,24 @@ import torch
 from torch import Tensor
 
 from pipeline.augment.checks import check_images, check_setting
-from pipeline.augment.rand_augment import RandAugment, to_device
-from pipeline.augment.view import View
+from pipeline.augment.rand_augment import RandAugment
+from pipeline.augment.view import View, to_device
+from pipeline.augment.warp import gather
+
+SMALL = 48 * 48  # pixels of a channel up to which one gather for all beats a slice for each image
+OUTSIDE = -(2**40)  # keeps a sum of row and column offsets negative, which a gather fills with 0
 
 
 class WeakView(View):
-    """A random horizontal flip, then a random shift of up to `shift` pixels each way.
+    """A random shift of up to `shift` pixels each way, then a random horizontal flip.
 
     Args:
-        flip: flip left to right with probability one half; off where mirrored images are other classes.
-        shift: pixels, 0 or more; with "reflect" smaller than either side of the images.
-        padding: what comes in over the edge: "reflect" (the edge itself is not repeated) or "zero".
+        flip: flip with probability one half; off where a mirrored image is of another class.
+        shift: pixels, 0 or more; with "reflect" less than either side of the images.
+        padding: what comes in over the edge: "reflect" (the edge itself not repeated) or "zero".
+
+    Raises:
+        ValueError: a setting is out of range.
     """
 
     width = 3
@@ -34,32 +41,48 @@ class WeakView(View):
         return {"flip": (uniform[:, 0] < 0.5) & self.flip, "shift": steps}
 
     def __call__(self, images: Tensor, drawn: Mapping[str, np.ndarray]) -> Tensor:
-        """Flip and shift uint8 or float images (N, C, H, W) on any device; a new tensor like them."""
+        """Shift and flip images (N, C, H, W), uint8 or floats in [0, 1]; a new tensor like them.
+
+        Raises:
+            TypeError, ValueError: wrong dtype, shape or range, or images no larger than the shift.
+        """
         check_images(images)
+        if self.padding == "reflect" and self.shift >= min(images.shape[2:]):
+            size = "x".join(map(str, images.shape[2:]))
+            raise ValueError(f"shift: {self.shift} pixels is too much for images of {size}")
+        on_cpu = images.device.type == "cpu" and images.dtype == torch.uint8
+        if on_cpu and images[:1, :1].numel() > SMALL:
+            return self._slice(images.numpy(), drawn)
+        return self._gather(
+            images, *(to_device(drawn[x], images.device) for x in ("flip", "shift"))
+        )
+
+    def _slice(self, images: np.ndarray, drawn: Mapping[str, np.ndarray]) -> Tensor:
+        (height, width), pad = images.shape[2:], (self.shift, self.shift)
+        mode = "reflect" if self.padding == "reflect" else "constant"
+        padded = np.pad(images, ((0, 0), (0, 0), pad, pad), mode=mode)
+        moved = np.empty(images.shape, dtype=np.uint8)
+        corners, flips = (drawn["shift"] + self.shift).tolist(), drawn["flip"].tolist()
+        for target, source, (top, left), flip in zip(moved, padded, corners, flips):
+            window = source[:, top : top + height, left : left + width]
+            target[...] = window[..., ::-1] if flip else window
+        return torch.from_numpy(moved)
+
+    def _gather(self, images: Tensor, flip: Tensor, shift: Tensor) -> Tensor:
+        """The same by one index per pixel, in a shape that does not depend on what was drawn."""
         height, width = images.shape[2:]
-        if self.padding == "reflect" and self.shift >= min(height, width):
-            raise ValueError(
-                f"shift: {self.shift} needs images larger than that, are {height}x{width}"
-            )
-        flip, shift = (to_device(drawn[name], images.device) for name in ("flip", "shift"))
-        rows = torch.arange(height, device=images.device) + shift[:, :1]
-        columns = torch.arange(width, device=images.device) + shift[:, 1:]
-        inside = _inside(rows, height)[:, :, None] & _inside(columns, width)[:, None, :]
-        rows, columns = _reflect(rows, height), _reflect(columns, width)
-        columns = torch.where(flip[:, None], width - 1 - columns, columns)
-        source = rows[:, :, None] * width + columns[:, None, :]  # (N, H, W)
-        source = source.flatten(1)[:, None].expand(-1, images.shape[1], -1)
-        moved = images.flatten(2).gather(2, source).view(images.shape)
-        return moved if self.padding == "reflect" else moved * inside[:, None]
+        rows = torch.arange(height, device=images.device).expand(len(images), -1)
+        columns = torch.arange(width, device=images.device).expand(len(images), -1)
+        columns = torch.where(flip[:, None], width - 1 - columns, columns) + shift[:, 1:]
+        source = self._source(rows + shift[:, :1], height)[:, :, None] * width
+        source = source + self._source(columns, width)[:, None, :]
+        return gather(images, source.flatten(1)[:, None])
 
-
-def _inside(index: Tensor, size: int) -> Tensor:
-    return (index >= 0) & (index < size)
-
-
-def _reflect(index: Tensor, size: int) -> Tensor:
-    index = index.abs()
-    return torch.where(index >= size, 2 * (size - 1) - index, index).clamp(0, size - 1)
+    def _source(self, index: Tensor, size: int) -> Tensor:
+        if self.padding == "zero":
+            return torch.where((index < 0) | (index >= size), OUTSIDE, index)
+        index = index.abs()
+        return torch.where(index >= size, 2 * (size - 1) - index, index)
 
 
 class StrongView(View):
@@ -78,6 +101,6 @@ class StrongView(View):
         return self.weak.read(uniform[:, :split]) | self.augment.read(uniform[:, split:])
 
     def __call__(self, images: Tensor, drawn: Mapping[str, np.ndarray]) -> Tensor:
-        """Both changes to images (N, C, H, W), uint8 or floats in [0, 1]; a new tensor like them."""
+        """Both, to images (N, C, H, W), uint8 or floats in [0, 1]; a new tensor like them."""
         names = [name for name in drawn if name not in ("flip", "shift")]
         return self.augment(self.weak(images, drawn), {name: drawn[name] for name in names})

@@ -8,7 +8,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pipeline.augment.scale import OPS, angle_degrees, shear_slope, shift_pixels, split_kind
+from pipeline.augment.scale import (
+    NUM_BINS,
+    OP,
+    OPS,
+    WARPS,
+    angle_degrees,
+    shear_slope,
+    shift_pixels,
+    split_kind,
+)
 
 Rectangle = tuple[slice, slice]  # rows, columns
 
@@ -33,7 +42,7 @@ def inverse_matrix(kind: int, height: int, width: int) -> np.ndarray:
     return matrix
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)  # at 224x224 a map is 400 kB; a shear is kept as its rectangles
 def index_map(kind: int, height: int, width: int) -> np.ndarray:
     """(H * W,) int64: flat index of the nearest source pixel, -1 where it lies outside the image.
 
@@ -51,11 +60,18 @@ def index_map(kind: int, height: int, width: int) -> np.ndarray:
     return sampled.flatten().long().numpy() - 1
 
 
-@lru_cache(maxsize=1024)
-def gather_map(kind: int, height: int, width: int) -> tuple[Tensor, Tensor]:
-    """The map for a gather: index (H * W,) int64 with 0 for outside, and uint8 1 for inside."""
-    source = torch.from_numpy(index_map(kind, height, width))
-    return source.clamp(min=0), (source >= 0).to(torch.uint8)
+@lru_cache(maxsize=8)
+def all_maps(height: int, width: int) -> Tensor:
+    """(kinds up to the last warp, H * W) int64: every map of an image size, by kind."""
+    num = (OP[WARPS[-1]] + 1) * NUM_BINS
+    return torch.from_numpy(np.stack([index_map(kind, height, width) for kind in range(num)]))
+
+
+def gather(images: Tensor, source: Tensor) -> Tensor:
+    """Pixels (N, C, H, W) from where index maps say, broadcast to (N, C, H * W); 0 from outside."""
+    flat = images.flatten(2)
+    moved = flat.gather(2, source.clamp(min=0).expand_as(flat))
+    return moved.mul_((source >= 0).to(images.dtype)).view(images.shape)
 
 
 @lru_cache(maxsize=1024)
@@ -77,7 +93,9 @@ def blocks(kind: int, height: int, width: int) -> tuple[tuple[Rectangle, Rectang
 def _rectangles(along: np.ndarray, *, by_rows: bool):
     """From (lines, size): where along its line each pixel comes from, -1 for outside."""
     size = along.shape[1]
-    shifts = np.where((along >= 0).any(1), (along - np.arange(size)).max(1, where=along >= 0, initial=-size), size)
+    shifts = np.where(
+        (along >= 0).any(1), (along - np.arange(size)).max(1, where=along >= 0, initial=-size), size
+    )
     moved = np.arange(size) + shifts[:, None]
     if not np.array_equal(np.where((moved >= 0) & (moved < size), moved, -1), along):
         return None  # a half-way line, whose pixels do not all round to one side
@@ -87,7 +105,9 @@ def _rectangles(along: np.ndarray, *, by_rows: bool):
         lines, shift = slice(first, last), int(shifts[first])
         target = slice(max(0, -shift), min(size, size - shift))
         source = slice(max(0, shift), min(size, size + shift))
-        pairs.append(((lines, target), (lines, source)) if by_rows else ((target, lines), (source, lines)))
+        pairs.append(
+            ((lines, target), (lines, source)) if by_rows else ((target, lines), (source, lines))
+        )
     return tuple(pairs)
 
 
