@@ -25,7 +25,7 @@ def closure(module: str, without: frozenset[str] = frozenset()) -> set[str]:
             continue
         found.add(str(path))
         waiting += _imports(name, ROOT / path)
-    return {path for path in found if _has_code(ROOT / path)}
+    return {path for path in found if has_code(ROOT / path)}
 
 
 def _file(name: str) -> Path | None:
@@ -56,7 +56,7 @@ def _walk(tree: ast.AST):
         yield from _walk(node)
 
 
-def _has_code(path: Path) -> bool:
+def has_code(path: Path) -> bool:
     """Whether a file holds more than a docstring."""
     body = ast.parse(path.read_text(encoding="utf-8")).body
     return any(not isinstance(node, ast.Expr) for node in body)
