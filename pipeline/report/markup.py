@@ -16,7 +16,7 @@ class Html(str):
     __slots__ = ()
 
 
-def tag(name: str, *children: object, **attributes: object) -> Html:
+def tag(name: str, /, *children: object, **attributes: object) -> Html:
     """`tag("td", "a < b", cls="num")` -> `<td class="num">a &lt; b</td>`.
 
     Args:
