@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline import files, gate, tracking
 from pipeline.errors import run
 from pipeline.params import load
-from pipeline.report import measure, plots, tables
+from pipeline.report import measure, page, plots, tables
 
 OUT = Path("report")
 
@@ -23,6 +23,7 @@ def main() -> None:
     shutil.rmtree(OUT / "html", ignore_errors=True)
     tables.write(OUT / "data", measured, quality)
     plots.write(OUT / "html", measured, quality)
+    page.write(OUT / "html" / "index.html", params, measured, quality, metrics, verdict, None)
     files.write_json(OUT / "data" / "verdict.json", vars(verdict))
     files.write_json(OUT / "metrics.json", metrics)
     outputs = measure.outputs(params, measured)

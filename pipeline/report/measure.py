@@ -102,12 +102,16 @@ class LabelQuality:
         rows: targets after balancing, repeats counted.
         accuracy: of the kept images' labels, 0..1; None where no truth is known.
         per_class: rows by the class they are labelled with, (K,).
+        images: kept images by that class, repeats not counted, (K,).
+        right: of these, how many are labelled as the truth has it, (K,); None without truth.
     """
 
     kept_share: float
     rows: int
     accuracy: float | None
     per_class: np.ndarray
+    images: np.ndarray
+    right: np.ndarray | None
 
 
 def label_quality(generation: str) -> LabelQuality:
@@ -115,13 +119,21 @@ def label_quality(generation: str) -> LabelQuality:
     dataset = tasks.dataset("base")
     labels, _ = pseudo_labels.load(f"data/pseudo_labels/{generation}.safetensors")
     kept, first = np.unique(labels.index, return_index=True)
-    total = len(dataset.array("unlabelled"))
-    accuracy = None
+    total, size = len(dataset.array("unlabelled")), len(dataset.classes)
+    label = labels.label[first]
+    accuracy = right = None
     if "unlabelled/truth.npy" in dataset.card["sha256"]:
         truth = dataset.array("unlabelled", "truth")
-        accuracy = float(np.mean(truth[kept] == labels.label[first]))
-    counts = np.bincount(labels.label, minlength=len(dataset.classes))
-    return LabelQuality(len(kept) / total, len(labels.index), accuracy, counts)
+        accuracy = float(np.mean(truth[kept] == label))
+        right = np.bincount(label[truth[kept] == label], minlength=size)
+    return LabelQuality(
+        kept_share=len(kept) / total,
+        rows=len(labels.index),
+        accuracy=accuracy,
+        per_class=np.bincount(labels.label, minlength=size),
+        images=np.bincount(label, minlength=size),
+        right=right,
+    )
 
 
 def interval(share: float, num: int) -> tuple[float, float]:

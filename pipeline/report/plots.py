@@ -1,117 +1,191 @@
-"""The pictures beside the CSV files, for those who read without a network."""
+"""What is drawn with axes: each function draws one thing, for the page and for the PNG files."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from pipeline import evaluate
+from pipeline.report.figures import BLUE, INK, ORANGE, canvas, png, style
+from pipeline.report.markup import short
 from pipeline.report.measure import LabelQuality, Measured, interval
 
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (after the backend is chosen)
+if TYPE_CHECKING:
+    from pipeline.report.calibration import Bins
 
-plt.rcParams.update({"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False})
+NAMED = 20  # so many classes have their names on an axis and their numbers in the cells
+Curve = dict[str, list[float]]  # a column of curves.csv each
 
 
 def write(folder: Path, measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> None:
     """Write `models.png`, `curves.png`, `confusion.png` and, with generations,
     `pseudo_labels.png`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    _save(folder / "models.png", models(measured))
-    _save(folder / "curves.png", curves(list(measured)))
-    _save(folder / "confusion.png", confusion(measured))
+    figure, axes = canvas(6.4, accuracy_height(measured))
+    accuracy(axes, measured)
+    png(folder / "models.png", figure)
+    figure, ((left, right),) = canvas(9.6, 3.6, columns=2)
+    curves = {name: curve(name) for name in measured}
+    loss(left, curves)
+    val_accuracy(right, curves)
+    png(folder / "curves.png", figure)
+    png(folder / "confusion.png", confusion(measured))
     if quality:
-        _save(folder / "pseudo_labels.png", pseudo_labels(measured, quality))
+        png(folder / "pseudo_labels.png", pseudo_labels(measured, quality))
 
 
-def models(measured: dict[str, Measured]):
-    """Accuracy of every model with its 95 % interval."""
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
-    for offset, split in enumerate(next(iter(measured.values())).seen):
-        place = np.arange(len(measured)) + 0.1 * (2 * offset - 1)
+def accuracy_height(measured: dict[str, Measured]) -> float:
+    """Inches that `accuracy` needs."""
+    return 1.1 + 0.42 * len(measured)
+
+
+def accuracy(axes, measured: dict[str, Measured]) -> None:
+    """Every model a row, oldest at the top: accuracy with its 95 % interval, on each split."""
+    splits = list(next(iter(measured.values())).seen)
+    looks = {"val": {"color": BLUE, "fmt": "o"}, "test": {"color": ORANGE, "fmt": "s"}}
+    for number, split in enumerate(splits):
         seen = [model.seen[split] for model in measured.values()]
+        place = np.arange(len(seen)) + 0.24 * (number - (len(splits) - 1) / 2)
         share = np.array([s.accuracy for s in seen])
-        ends = np.array([interval(s.accuracy, len(s.labels)) for s in seen])
-        error = [share - ends[:, 0], ends[:, 1] - share]
+        low, high = np.array([interval(s.accuracy, len(s.labels)) for s in seen]).T
+        error = 100 * np.abs([share - low, high - share])
         axes.errorbar(
-            place,
-            100 * share,
-            yerr=100 * np.array(error),
-            fmt="o",
-            capsize=3,
-            label=f"{split} ({len(seen[0].labels)} images)",
+            100 * share, place, xerr=error, capsize=2.5, markersize=5, label=split, **looks[split]
         )
-    axes.set_xticks(range(len(measured)), list(measured))
-    axes.set_ylabel("accuracy, %")
-    axes.legend(frameon=False)
-    return figure
+    rows = [f"{short(name, 18)}\n{len(m.classes)} classes" for name, m in measured.items()]
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlabel("accuracy, % (95 % intervals)")
+    axes.grid(axis="y", visible=False)
+    if len(splits) > 1:
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderpad=0)
 
 
-def curves(names: list[str]):
-    """Training loss and val accuracy over the steps."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for name in names:
-        with open(Path("models") / name / "curves.csv", encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        steps = [int(row["step"]) for row in rows]
-        left.plot(steps, [float(row["loss"]) for row in rows], label=name)
-        right.plot(steps, [100 * float(row["val_acc"]) for row in rows], label=name)
-    left.set(xlabel="step", ylabel="training loss", yscale="log")
-    right.set(xlabel="step", ylabel="val accuracy, %")
-    right.legend(frameon=False)
-    return figure
+def curve(name: str) -> Curve:
+    """The learning curves of a model, as its training wrote them."""
+    with open(Path("models") / name / "curves.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+
+
+def loss(axes, curves: dict[str, Curve]) -> None:
+    """Training loss over the steps, on a logarithmic scale."""
+    _lines(axes, curves, "loss")
+    axes.set(xlabel="step", ylabel="training loss", yscale="log")
+
+
+def val_accuracy(axes, curves: dict[str, Curve]) -> None:
+    """Val accuracy over the steps; carries the legend."""
+    _lines(axes, curves, "val_acc", 100)
+    axes.set(xlabel="step", ylabel="val accuracy, %")
+    if curves:
+        axes.legend(ncols=1 + len(curves) // 8, handlelength=2.6)
+
+
+def _lines(axes, curves: dict[str, Curve], key: str, scale: float = 1.0) -> None:
+    for number, (name, found) in enumerate(curves.items()):
+        steps, values = found.get("step", []), scale * np.array(found.get(key, []))
+        mark = "o" if len(values) < 3 else None  # a line of one point is invisible
+        axes.plot(steps, values, label=short(name, 18), marker=mark, **style(number))
+
+
+def class_histogram(axes, found: LabelQuality, classes: Sequence[str]) -> None:
+    """Pseudo-labelled images of each class: right, wrong, and the repeats that fill up."""
+    place = np.arange(len(classes))
+    right = found.images if found.right is None else found.right
+    shown = "kept" if found.right is None else "right"
+    axes.bar(place, right, 0.8, color=BLUE, label=shown)
+    if found.right is not None:
+        axes.bar(place, found.images - right, 0.8, right, color=ORANGE, label="wrong")
+    repeats = np.maximum(found.per_class - found.images, 0)
+    if repeats.any():
+        line = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.7, "alpha": 0.6}
+        axes.bar(place, repeats, 0.8, found.images, label="repeats", **line)
+    name_classes(axes.xaxis, classes)
+    axes.grid(axis="x", visible=False)
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.set(xlabel="labelled as", ylabel="images")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0)
+
+
+def kept_and_right(axes, quality: dict[str, LabelQuality]) -> None:
+    """Of each generation's pseudo-labels: the share kept, and of those the share right."""
+    place, names = range(len(quality)), [short(name, 12) for name in quality]
+    kept = [100 * found.kept_share for found in quality.values()]
+    axes.plot(place, kept, marker="o", label="kept, of the unlabelled", **style(0))
+    if all(found.accuracy is not None for found in quality.values()):
+        right = [100 * found.accuracy for found in quality.values()]
+        axes.plot(place, right, marker="s", label="right, of the kept", **style(1))
+    axes.set_xticks(place, names, rotation=90 if len(names) > 8 else 0)
+    axes.set(ylabel="images, %", ylim=(0, 104))
+    axes.set_xlim(-0.5, len(quality) - 0.5)
+    axes.legend(loc="lower left")
+
+
+def name_classes(axis, classes: Sequence[str]) -> None:
+    """Class names as ticks, upright where they are long; none where they are too many."""
+    if len(classes) > NAMED:
+        return
+    names = [short(name, 16) for name in classes]
+    turn = 90 if max(map(len, names)) > 2 and axis.axis_name == "x" else 0
+    axis.set_ticks(range(len(names)), names, rotation=turn)
+
+
+def reliability(axes, before: Bins, after: Bins | None) -> None:
+    """Accuracy against confidence, a point a bin, its area by the images in it."""
+    axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, alpha=0.5)
+    looks = [("as trained", before, "o", 1), ("temperature-scaled", after, "s", 0)]
+    for label, bins, marker, colour in looks:
+        if bins is None:
+            continue
+        filled = bins.count > 0
+        size = 12 + 160 * bins.count[filled] / bins.count.sum()
+        at, share = 100 * bins.confidence[filled], 100 * bins.accuracy[filled]
+        axes.plot(at, share, linewidth=1, label=label, **style(colour))
+        axes.scatter(at, share, size, color=style(colour)["color"], marker=marker, alpha=0.85)
+    axes.set(xlabel="confidence, %", ylabel="right, %", xlim=(0, 103), ylim=(-3, 103))
+    axes.set_aspect("equal")
+    axes.legend(loc="upper left")
 
 
 def confusion(measured: dict[str, Measured]):
-    """True against predicted class, a panel per model; diagonal left to the eye, counts written."""
+    """True against predicted class, a panel per model, with counts where they can be read."""
     split = list(next(iter(measured.values())).seen)[-1]
     columns = min(3, len(measured))
     rows = -(-len(measured) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.6 * columns, 3.6 * rows), squeeze=False, layout="constrained"
-    )
-    for panel in axes.flat[len(measured) :]:
+    figure, axes = canvas(3.6 * columns, 3.6 * rows, columns, rows)
+    panels = np.array(axes).reshape(-1)
+    for panel in panels[len(measured) :]:
         panel.axis("off")
-    for panel, (name, model) in zip(axes.flat, measured.items()):
+    for panel, (name, model) in zip(panels, measured.items()):
         seen, size = model.seen[split], len(model.classes)
         counts = evaluate.confusion(seen.logits, seen.labels, size)
         panel.imshow(counts, cmap="Blues")
         for i, j in zip(*np.nonzero(counts)) if size <= 12 else ():
-            dark = counts[i, j] > counts.max() / 2
-            colour = "white" if dark else "black"
+            colour = "white" if counts[i, j] > counts.max() / 2 else INK
             panel.text(j, i, counts[i, j], ha="center", va="center", fontsize=7, color=colour)
-        panel.set_title(f"{name}, {split}", fontsize=10)
-        turn = 90 if max(map(len, model.classes)) > 2 else 0
-        panel.set_xticks(range(size), model.classes, fontsize=8, rotation=turn)
-        panel.set_yticks(range(size), model.classes, fontsize=8)
+        panel.grid(visible=False)
+        panel.set_title(f"{short(name, 24)}, {split}")
+        name_classes(panel.xaxis, model.classes)
+        name_classes(panel.yaxis, model.classes)
         panel.set(xlabel="predicted", ylabel="true")
     return figure
 
 
 def pseudo_labels(measured: dict[str, Measured], quality: dict[str, LabelQuality]):
-    """Rows of each class after balancing, and how good and how many the kept labels are."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    names = list(quality)
-    for offset, name in enumerate(names):
-        classes, width = measured[name].classes, 0.8 / len(names)
-        place = np.arange(len(classes)) + (offset - (len(names) - 1) / 2) * width
-        left.bar(place, quality[name].per_class, width, label=name)
-        left.set_xticks(range(len(classes)), classes)
-    left.set(xlabel="labelled as", ylabel="rows after balancing")
-    left.legend(frameon=False)
-    right.plot(names, [100 * quality[n].kept_share for n in names], "o-", label="kept")
-    if all(found.accuracy is not None for found in quality.values()):
-        accuracies = [100 * quality[n].accuracy for n in names]
-        right.plot(names, accuracies, "s-", label="right, of the kept")
-    right.set(ylabel="%", ylim=(0, 102))
-    right.legend(frameon=False)
+    """How many and how good the kept labels are, and the classes of each generation's."""
+    columns = 3
+    rows = -(-(1 + len(quality)) // columns)
+    figure, axes = canvas(3.6 * columns, 3 * rows, columns, rows)
+    panels = np.array(axes).reshape(-1)
+    kept_and_right(panels[0], quality)
+    for panel, (name, found) in zip(panels[1:], quality.items()):
+        class_histogram(panel, found, measured[name].classes)
+        panel.set_title(name, loc="right")
+    for panel in panels[1 + len(quality) :]:
+        panel.axis("off")
     return figure
-
-
-def _save(path: Path, figure) -> None:
-    figure.savefig(path, metadata={"Software": None})
-    plt.close(figure)
