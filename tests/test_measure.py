@@ -77,7 +77,7 @@ def measured(logits, labels, **splits):
 def test_metrics_are_flat_and_hold_every_model(answers):
     logits, labels = answers
     half = seen(logits[:100], labels[:100])
-    quality = {"g1": measure.LabelQuality(0.5, 40, None, np.array([8] * 5))}
-    quality["g2"] = measure.LabelQuality(0.25, 30, 0.9, np.array([6] * 5))
-    quality = {"g1": measure.LabelQuality(0.5, 40, None, np.array([8] * 5), np.array([6] * 5), None)}
+    quality = {
+        "g1": measure.LabelQuality(0.5, 40, None, np.array([8] * 5), np.array([6] * 5), None)
+    }
     quality["g2"] = measure.LabelQuality(0.25, 30, 0.9, np.array([6] * 5), *2 * [np.array([4] * 5)])
