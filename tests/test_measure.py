@@ -81,3 +81,16 @@ def test_metrics_are_flat_and_hold_every_model(answers):
         "g1": measure.LabelQuality(0.5, 40, None, np.array([8] * 5), np.array([6] * 5), None)
     }
     quality["g2"] = measure.LabelQuality(0.25, 30, 0.9, np.array([6] * 5), *2 * [np.array([4] * 5)])
+    models = {name: measured(logits, labels, test=half) for name in ("teacher", "g1")}
+    found = measure.metrics(models, quality)
+    right = oracle.accuracy_score(labels[:100], logits[:100].argmax(1))
+    assert found["acc/g1"] == pytest.approx(right, abs=1e-6)
+    assert found["val_acc_low/g1"] < found["val_acc/g1"] < found["val_acc_high/g1"]
+    assert found["num_parameters/teacher"] == 7
+    assert "pseudo_labels/g1/accuracy" not in found
+    assert found["pseudo_labels/g2/accuracy"] == 0.9
+
+
+def test_without_test_there_is_no_test_accuracy(answers):
+    found = measure.metrics({"teacher": measured(*answers)}, {})
+    assert not any(key.startswith("acc/") for key in found)
