@@ -165,6 +165,9 @@ def _values(path: Path) -> dict:
 
 
 def _one_thread() -> None:
+    from pipeline import signals
+
+    signals.end_with_parent()  # else a killed study would leave its chains running
     os.environ |= {"LINEAGE_THREADS": "1", "LINEAGE_TRACKING": "off", "OMP_NUM_THREADS": "1"}
     os.environ.pop("DVC_ROOT", None)
 

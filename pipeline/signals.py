@@ -21,7 +21,13 @@ def install() -> None:
     """Make SIGINT and SIGTERM end the process through its `finally` blocks."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _handle)
-    if os.environ.get("DVC_STAGE") and sys.platform == "linux":
+    if os.environ.get("DVC_STAGE"):
+        end_with_parent()
+
+
+def end_with_parent() -> None:
+    """Be sent SIGTERM when the process that started this one is gone (Linux; else nothing)."""
+    if sys.platform == "linux":
         parent_death_signal = 1  # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGTERM)
 
