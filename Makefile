@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro show ui test test-slow lint format study-digits requirements clean
+.PHONY: help setup check repro show ui test test-slow lint format study-digits bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -49,6 +49,11 @@ format: setup ## let ruff mend what it can
 
 study-digits: setup ## the table over seeds in benchmarks/RESULTS.md (continues where it stopped)
 	python -m benchmarks.study_digits
+
+bench: setup ## speed of augmentation, feeding and training steps against what others ship
+	OMP_NUM_THREADS=1 python -m benchmarks.augment
+	OMP_NUM_THREADS=1 python -m benchmarks.feeding
+	OMP_NUM_THREADS=1 python -m benchmarks.train_step
 
 requirements: setup ## pin requirements.txt anew from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --no-emit-index-url --python-version 3.11 --extra dev \

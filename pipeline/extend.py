@@ -12,7 +12,7 @@ from pipeline.data import tasks
 from pipeline.data.batches import Stream
 from pipeline.data.store import Dataset
 from pipeline.errors import UserError
-from pipeline.fit import finish, fit, look_at, on, views
+from pipeline.fit import finish, fit, look_at, on, views, within_reach
 from pipeline.learner import HeadLearner, Learner
 from pipeline.machine import Machine
 from pipeline.methods import METHODS, Blocks, Method
@@ -122,7 +122,7 @@ def grow(network: Classifier, job: Extension, device: torch.device) -> Blocks:
     return Blocks(old, slice(total, total + len(job.dataset.classes)))
 
 
-def stream(job: Extension, columns: slice, device: torch.device) -> Stream:
+def stream(job: Extension, columns: slice, settings: Machine, device: torch.device) -> Stream:
     """The new labelled images; targets over the logits that the cross-entropy ranges over."""
     labels = torch.from_numpy(job.dataset.array("labelled", "label").copy())
     num_new = len(job.dataset.classes)
@@ -130,10 +130,11 @@ def stream(job: Extension, columns: slice, device: torch.device) -> Stream:
     if columns.start == 0:
         targets = torch.cat([torch.zeros(len(labels), columns.stop - num_new), targets], dim=1)
     return Stream(
-        images=on(job.dataset.array("labelled"), device),
+        images=within_reach(job.dataset.array("labelled"), settings, device),
         targets=targets.to(device),
         num=job.training.batch_size,
         view=views(job.training, job.dataset.image_shape)[1],
+        device=device,
     )
 
 
@@ -150,7 +151,7 @@ def _train(
     """The new head alone for the warm-up that a method asks for, then everything."""
     device = network.mean.device
     columns = slice(0, blocks.new.stop) if job.task.ce_over == "all" else blocks.new
-    streams = {"labelled": stream(job, columns, device)}
+    streams = {"labelled": stream(job, columns, settings, device)}
     autocast = machine.suit(settings, network)
     labels = job.dataset.card["sha256"]["labelled/label.npy"]
     warmup = max((getattr(m.options, "warmup_steps", 0) for m in methods.values()), default=0)

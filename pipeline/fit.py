@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -105,9 +106,15 @@ def finish(
     return checkpoint.save(folder, learner.weights, card | {"metrics": look(learner)}, memory)
 
 
-def on(array, device: torch.device) -> Tensor:
+def on(array: np.ndarray, device: torch.device) -> Tensor:
     """A NumPy array, perhaps memory-mapped, as a tensor on `device`."""
     return torch.from_numpy(array.copy()).to(device)
+
+
+def within_reach(images: np.ndarray, settings: Machine, device: torch.device):
+    """Images to draw from: on the device where they fit, else the memory map itself."""
+    fits = images.nbytes <= settings.resident_gigabytes * 1e9
+    return on(images, device) if fits else images
 
 
 def _csv(rows: list[Row]) -> str:

@@ -31,6 +31,9 @@ class Machine(BaseModel):
     threads: int = Field(0, ge=0, description="CPU threads; 0 = as many as help")
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     deterministic: bool = Field(False, description="bit-exact on a GPU, at some cost")
+    resident_gigabytes: float = Field(
+        4.0, ge=0, description="larger sets of images stay on disk and are read batch by batch"
+    )
     checkpoint_seconds: float = Field(20.0, gt=0, description="between two resume checkpoints")
 
 

@@ -12,8 +12,9 @@ import torch
 from pipeline import checkpoint, machine, randomness
 from pipeline.data.batches import Stream
 from pipeline.data.store import Dataset
-from pipeline.fit import finish, fit, look_at, on, views
+from pipeline.fit import finish, fit, look_at, on, views, within_reach
 from pipeline.learner import Learner
+from pipeline.machine import Machine
 from pipeline.params import Params, Training
 from pipeline.tracking import NullTracker
 
@@ -58,7 +59,7 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
     look = look_at(card, device)
     history = fit(
         learner,
-        streams(job, device),
+        streams(job, settings, device),
         look,
         stage=stage,
         name=job.name,
@@ -92,26 +93,29 @@ def describe(job: Job) -> dict:
     }
 
 
-def streams(job: Job, device: torch.device) -> dict[str, Stream]:
+def streams(job: Job, settings: Machine, device: torch.device) -> dict[str, Stream]:
     """The labelled images, and for a student the pseudo-labelled ones, both in the strong view."""
     training, dataset, pseudo = job.training, job.dataset, job.pseudo_labels
     _, strong = views(training, dataset.image_shape)
     labels = on(dataset.array("labelled", "label"), device)
     found = {
         "labelled": Stream(
-            images=on(dataset.array("labelled"), device),
+            images=within_reach(dataset.array("labelled"), settings, device),
             targets=torch.eye(len(dataset.classes), device=device)[labels],
             num=training.batch_size,
             view=strong,
+            device=device,
         )
     }
     if pseudo:
         found["pseudo"] = Stream(
-            images=on(dataset.array("unlabelled")[pseudo.index], device),
+            images=within_reach(dataset.array("unlabelled"), settings, device),
             targets=on(pseudo.probs, device).float(),
             num=max(1, round(training.batch_size * training.unlabelled_ratio)),
             view=strong,
             weights=on(pseudo.weight, device),
+            index=pseudo.index,
+            device=device,
         )
     return found
 

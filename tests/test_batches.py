@@ -115,3 +115,24 @@ def test_the_real_views_keep_the_property_of_positions(rng, shift):
     assert few.images.dtype == torch.uint8
     assert torch.equal(few.images, many.images[:3])
     assert not torch.equal(many.images, images[many.rows])
+
+
+def test_a_memory_map_gives_the_batches_that_a_tensor_gives(rng, tmp_path):
+    images = rng.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "image.npy", images)
+    index = rng.integers(0, 20, 33)
+    made = []
+    for array in (torch.from_numpy(images), np.load(tmp_path / "image.npy", mmap_mode="r")):
+        stream = Stream(array, torch.eye(33), 7, WeakView(shift=1), index=index)
+        made.append(Batches({"all": stream}, seed=0, model="m"))
+    for step in range(6):
+        one, two = (batches(step)["all"] for batches in made)
+        assert torch.equal(one.images, two.images) and torch.equal(one.rows, two.rows)
+
+
+def test_samples_are_the_images_that_the_index_names(rng):
+    images = torch.arange(5, dtype=torch.uint8).reshape(5, 1, 1, 1).expand(5, 1, 8, 8).contiguous()
+    index = np.array([4, 4, 0, 2])
+    stream = Stream(images, None, 4, WeakView(shift=0, flip=False), index=index)
+    part = Batches({"all": stream}, seed=0, model="m")(0)["all"]
+    assert part.images[:, 0, 0, 0].tolist() == index[part.rows.numpy()].tolist()

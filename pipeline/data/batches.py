@@ -25,21 +25,41 @@ class View(Protocol):
 
 @dataclass(frozen=True)
 class Stream:
-    """A set of images to draw from.
+    """A set of M samples to draw from.
 
     Attributes:
-        images: uint8 (M, C, H, W), on the device.
+        images: uint8 (L, C, H, W): a tensor on the device, or a memory map to read from.
         targets: class probabilities (M, K), on the device; None if there are none.
-        num: images per step; may exceed M.
+        num: samples per step; may exceed M.
         view: the random view to take.
-        weights: weight of each sample (M,); None = all 1.
+        weights: weight of each sample (M,), on the device; None = all 1.
+        index: the image of each sample, int64 (M,), repeats allowed; None = image i for sample i.
+        device: where batches go, if the images are not there already.
     """
 
-    images: Tensor
+    images: Tensor | np.ndarray
     targets: Tensor | None
     num: int
     view: View
     weights: Tensor | None = None
+    index: np.ndarray | None = None
+    device: torch.device = torch.device("cpu")
+
+    def __len__(self) -> int:
+        return len(self.images if self.index is None else self.index)
+
+    def gather(self, samples: np.ndarray) -> Tensor:
+        """The images of `samples` (n,), on the device: uint8 (n, C, H, W).
+
+        A memory map is read in sorted order, which is the order of the disk.
+        """
+        rows = samples if self.index is None else self.index[samples]
+        if isinstance(self.images, Tensor):
+            return self.images[torch.from_numpy(rows).to(self.images.device)]
+        order = np.argsort(rows, kind="stable")
+        batch = np.empty((len(rows), *self.images.shape[1:]), dtype=np.uint8)
+        batch[order] = self.images[rows[order]]
+        return torch.from_numpy(batch).to(self.device)
 
 
 class Part(NamedTuple):
@@ -48,7 +68,7 @@ class Part(NamedTuple):
     images: Tensor  # uint8 (n, C, H, W)
     targets: Tensor | None  # (n, K)
     weights: Tensor | None  # (n,)
-    rows: Tensor  # int64 (n,): which images of the stream
+    rows: Tensor  # int64 (n,): which samples of the stream
 
 
 class Batches:
@@ -70,25 +90,27 @@ class Batches:
 
     def _part(self, name: str, step: int) -> Part:
         stream, (seed, model) = self.streams[name], self._key
-        rows = self._rows(name, step).to(stream.images.device)
+        samples = self._rows(name, step)
         drawn = stream.view.draw(randomness.generator(seed, model, "view", name, step), stream.num)
+        images = stream.view(stream.gather(samples), drawn)
+        rows = torch.from_numpy(samples).to(images.device)
         return Part(
-            images=stream.view(stream.images[rows], drawn),
+            images=images,
             targets=None if stream.targets is None else stream.targets[rows],
             weights=None if stream.weights is None else stream.weights[rows],
             rows=rows,
         )
 
-    def _rows(self, name: str, step: int) -> Tensor:
-        size, num = len(self.streams[name].images), self.streams[name].num
+    def _rows(self, name: str, step: int) -> np.ndarray:
+        size, num = len(self.streams[name]), self.streams[name].num
         places = np.arange(step * num, (step + 1) * num)
         rows = [
             self._epoch(name, int(epoch))[places[places // size == epoch] % size]
             for epoch in np.unique(places // size)
         ]
-        return torch.from_numpy(np.concatenate(rows))
+        return np.concatenate(rows)
 
     def _shuffled(self, name: str, epoch: int) -> np.ndarray:
         seed, model = self._key
         rng = randomness.generator(seed, model, "order", name, epoch)
-        return rng.permutation(len(self.streams[name].images))
+        return rng.permutation(len(self.streams[name]))
