@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import signal
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -31,6 +32,47 @@ def plain_machine():
         patch.setenv("LINEAGE_DEVICE", "cpu")
         patch.setenv("LINEAGE_TRACKING", "off")
         yield
+
+
+@pytest.fixture(autouse=True)
+def no_settings_left():
+    """MLflow writes the address it is given into the environment; no test finds another's."""
+    yield
+    for name in SETTINGS:
+        os.environ.pop(name, None)
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """What waits for `dvc repro` comes last: it runs beside the other tests meanwhile."""
+    items.sort(key=lambda item: "reproduced" in item.fixturenames)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def running_repro(request, tmp_path_factory, plain_machine):
+    """A real `dvc repro`, begun before the first test if any test wants it: folder, process."""
+    from projects import begin_repro
+
+    if not any("reproduced" in item.fixturenames for item in request.session.items):
+        yield None
+        return
+    folder, process = begin_repro(tmp_path_factory.mktemp("dvc"))
+    yield folder, process
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture(scope="session")
+def reproduced(running_repro) -> Path:
+    """A project that `dvc repro` really ran, and committed. Read only."""
+    from projects import call
+
+    folder, process = running_repro
+    said, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, said
+    call(folder, "git", "add", "-A")
+    call(folder, "git", "commit", "-qm", "reproduced")
+    return folder
 
 
 def real_values() -> dict:
