@@ -72,8 +72,9 @@ def measured(logits, labels, **splits):
 def test_metrics_are_flat_and_hold_every_model(answers):
     logits, labels = answers
     half = measure.Seen(logits[:100], labels[:100], np.array(["base"] * 100))
-    quality = {"g1": measure.LabelQuality(0.5, 40, None, np.array([8] * 5), np.array([6] * 5), None)}
-    quality["g2"] = measure.LabelQuality(0.25, 30, 0.9, np.array([6] * 5), *2 * [np.array([4] * 5)])
+    each = np.array([6] * 5)
+    quality = {"g1": measure.LabelQuality(0.5, 40, None, each + 2, each, None)}
+    quality["g2"] = measure.LabelQuality(0.25, 30, 0.9, each, each, each - 2)
     models = {name: measured(logits, labels, test=half) for name in ("teacher", "g1")}
     found = measure.metrics(models, quality)
     right = oracle.accuracy_score(labels[:100], logits[:100].argmax(1))

@@ -6,7 +6,7 @@ from pipeline.params import Params
 from pipeline.report import plots
 from pipeline.report.figures import canvas, svg
 from pipeline.report.headline import last_generation
-from pipeline.report.markup import Html, between, fold, percent, section, table, tag
+from pipeline.report.markup import Html, between, counted, fold, percent, section, table, tag
 from pipeline.report.measure import LabelQuality, Measured, interval
 
 SHOWN = 4  # class histograms, before the others are folded
@@ -80,7 +80,7 @@ def pseudo_labels(
             else ", held against the truth, which no training saw.",
         ),
         tag("div", first, [panels[name] for name in open_names], cls="panels"),
-        fold(f"The other {len(others)} generations", tag("div", others, cls="panels"))
+        fold(f"The other {counted(len(others), 'generation')}", tag("div", others, cls="panels"))
         if others
         else None,
         _quality_table(params, quality),
