@@ -39,7 +39,7 @@ def confusion(params: Params, measured: dict[str, Measured], verdict: Verdict) -
         ),
         tag("div", (_one(name, measured[name]) for name in chosen), cls=style),
         fold(
-            f"The other {counted(len(others), 'model')}",
+            counted(len(others), "other model"),
             tag("div", (_one(name, measured[name]) for name in others), cls=style),
         )
         if others
