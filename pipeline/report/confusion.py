@@ -11,7 +11,7 @@ from pipeline import evaluate
 from pipeline.gate import Verdict
 from pipeline.params import Params
 from pipeline.report.headline import last_generation, last_split
-from pipeline.report.markup import Html, counted, fold, percent, section, tag
+from pipeline.report.markup import Html, counted, fold, percent, section, short, tag
 from pipeline.report.measure import Measured
 from pipeline.report.plots import NAMED
 
@@ -24,6 +24,8 @@ def confusion(params: Params, measured: dict[str, Measured], verdict: Verdict) -
     """The last generation, the candidate and what ships; the others folded."""
     chosen = dict.fromkeys([last_generation(params), params.final, verdict.ships])
     others = [name for name in measured if name not in chosen]
+    wide = any(12 < len(model.classes) <= NAMED for model in measured.values())
+    style = "panels one" if wide else "panels"
     return section(
         "confusion",
         "What is taken for what",
@@ -35,10 +37,10 @@ def confusion(params: Params, measured: dict[str, Measured], verdict: Verdict) -
             tag("span", "wrong", cls="key wrong"),
             " beside it.",
         ),
-        tag("div", (_one(name, measured[name]) for name in chosen), cls="panels"),
+        tag("div", (_one(name, measured[name]) for name in chosen), cls=style),
         fold(
-            f"The other {counted(len(others), 'model')}",
-            tag("div", (_one(name, measured[name]) for name in others), cls="panels"),
+            counted(len(others), "other model"),
+            tag("div", (_one(name, measured[name]) for name in others), cls=style),
         )
         if others
         else None,
@@ -80,7 +82,9 @@ def _cells(counts: np.ndarray, classes: list[str]) -> Html:
         )
         for i, true in enumerate(classes)
     ]
-    return tag("div", tag("table", head, rows, cls="heat"), cls="scroll")
+    upright = max(map(len, classes)) > 3
+    style = "heat upright" if upright else "heat"
+    return tag("div", tag("table", head, rows, cls=style), cls="scroll")
 
 
 def cell(text: object, share: float, colour: tuple[int, int, int], told: str | None = None) -> Html:
@@ -106,7 +110,11 @@ def _picture(counts: np.ndarray, classes: list[str]) -> Html:
     return tag(
         "figure",
         tag("img", src=source, alt=f"confusion of {len(classes)} classes", cls="pixels matrix"),
-        tag("figcaption", f"from {classes[0]} to {classes[-1]}, true downwards, answer across"),
+        tag(
+            "figcaption",
+            f"From {short(classes[0], 24)} to {short(classes[-1], 24)}: true downwards, answer "
+            "across.",
+        ),
     )
 
 
@@ -118,7 +126,10 @@ def _mistakes(counts: np.ndarray, classes: list[str], most: int = 5) -> Html | N
     if not pairs:
         return tag("p", "No mistake.", cls="note")
     shown = (
-        tag("span", f"{classes[i]} → {classes[j]} ({wrong[i, j]})", cls="pair") for i, j in pairs
+        tag(
+            "span", f"{short(classes[i], 18)} → {short(classes[j], 18)} ({wrong[i, j]})", cls="pair"
+        )
+        for i, j in pairs
     )
     return tag("p", "Most often: ", [[item, " "] for item in shown], cls="note")
 

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from pipeline.report.calibration import softmax
-from pipeline.report.markup import Html, counted, percent, section, tag
+from pipeline.report.markup import Html, percent, section, tag
 from pipeline.report.measure import Measured
 
-SHOWN = 12  # images a group
+SHOWN = 10  # images a group
 LARGEST = 96  # px; larger images are averaged down
 
 
@@ -47,7 +47,12 @@ def gallery(measured: dict[str, Measured], name: str) -> Html:
     return section(
         "gallery",
         "Images worth a look",
-        tag("p", f"Val images, as {name} sees them. p is the probability of its answer."),
+        tag(
+            "p",
+            f"Val images, as {name} sees them: its answer, what it is where that is wrong, and how "
+            "probable it finds each. “Wrong in 2 of 5” counts the models that know the task of "
+            "the image.",
+        ),
         (
             [
                 tag("h3", title, tag("span", f" {told}")),
@@ -107,31 +112,33 @@ def _tiles(
 ) -> Html:
     if not len(rows):
         return tag("p", "None.", cls="note")
-    seen = model.seen["val"]
-    shown = []
-    for row in rows.tolist():
-        true, said = int(seen.labels[row]), int(probs[row].argmax())
-        right = true == said
-        shown.append(
-            tag(
-                "figure",
-                tag("img", src=data_uri(seen.images[row]), alt=model.classes[true], cls="pixels"),
-                tag(
-                    "figcaption",
-                    tag("b", "✓ " if right else "✗ ", model.classes[said]),
-                    tag("span", f"p {percent(probs[row, said], 0)}"),
-                    None
-                    if right
-                    else tag("span", f"is {model.classes[true]}, p {percent(probs[row, true], 0)}"),
-                    tag("span", f"{fails[row]} of {counted(int(looks[row]), 'model')} wrong")
-                    if fails[row]
-                    else None,
-                ),
-                cls="right" if right else "wrong",
-                title=f"true: {model.classes[true]}, answer: {model.classes[said]}",
-            )
-        )
-    return tag("div", shown, cls="tiles images")
+    return tag(
+        "div",
+        (_tile(model, row, probs[row], fails[row], looks[row]) for row in rows.tolist()),
+        cls="tiles images",
+    )
+
+
+def _tile(model: Measured, row: int, probs: np.ndarray, fails: int, looks: int) -> Html:
+    seen, classes = model.seen["val"], model.classes
+    true, said = int(seen.labels[row]), int(probs.argmax())
+    right = true == said
+    return tag(
+        "figure",
+        tag("img", src=data_uri(seen.images[row]), alt=classes[true], cls="pixels"),
+        tag(
+            "figcaption",
+            _line("✓ " if right else "✗ ", tag("b", classes[said]), probs[said]),
+            None if right else _line("is ", classes[true], probs[true]),
+            tag("span", f"wrong in {fails} of {looks}") if fails else None,
+        ),
+        cls="right" if right else "wrong",
+        title=f"true: {classes[true]}, answer: {classes[said]}",
+    )
+
+
+def _line(mark: str, name: object, prob: float) -> Html:
+    return tag("span", tag("span", mark, name), tag("span", percent(prob, 0)), cls="line")
 
 
 def data_uri(image: Tensor) -> str:

@@ -6,10 +6,10 @@ from pipeline.params import Params
 from pipeline.report import plots
 from pipeline.report.figures import canvas, svg
 from pipeline.report.headline import last_generation
-from pipeline.report.markup import Html, between, fold, percent, section, table, tag
+from pipeline.report.markup import Html, between, counted, fold, percent, section, table, tag
 from pipeline.report.measure import LabelQuality, Measured, interval
 
-SHOWN = 4  # class histograms, before the others are folded
+SHOWN = 5  # class histograms, before the others are folded
 
 
 def accuracy(params: Params, measured: dict[str, Measured], metrics: dict[str, float]) -> Html:
@@ -39,20 +39,19 @@ def accuracy(params: Params, measured: dict[str, Measured], metrics: dict[str, f
 
 def _table(params: Params, measured: dict[str, Measured], metrics: dict[str, float]) -> Html:
     splits = list(next(iter(measured.values())).seen)
-    head = ["model", "from", "network", "weights", "classes"]
+    head = ["model", "from"]
     for split in splits:
         head += [split, "95\u202f%"]
-    head.append("val NLL")
+    head += ["val NLL", "classes", "weights", "network"]
     rows = []
     for name, model in measured.items():
-        network = model.card["network"]["name"]
-        row = [tag("strong", name), params.parent(name) or "labels", network]
-        row += [f"{model.card['num_parameters']:,}", len(model.classes)]
+        row = [tag("strong", name), params.parent(name) or "labels"]
         for seen in model.seen.values():
             share = seen.accuracy
             row += [percent(share), between(*interval(share, len(seen.labels)))]
-        rows.append([*row, f"{metrics[f'val_loss/{name}']:.3f}"])
-    return table(head, rows, left=3)
+        row += [f"{metrics[f'val_loss/{name}']:.3f}", len(model.classes)]
+        rows.append([*row, f"{model.card['num_parameters']:,}", model.card["network"]["name"]])
+    return table(head, rows, left=2)
 
 
 def pseudo_labels(
@@ -66,7 +65,7 @@ def pseudo_labels(
     first = svg(figure, "labels", "Share of images kept and share right, by generation")
     names = list(quality)
     last = last_generation(params)
-    open_names = names[: SHOWN - 1] + [n for n in [last] if n in names and n not in names[:3]]
+    open_names = names if len(names) <= SHOWN else dict.fromkeys([*names[: SHOWN - 1], last])
     panels = {name: _histogram(name, quality[name], measured[name].classes) for name in names}
     others = [panels[name] for name in names if name not in open_names]
     return section(
@@ -80,7 +79,7 @@ def pseudo_labels(
             else ", held against the truth, which no training saw.",
         ),
         tag("div", first, [panels[name] for name in open_names], cls="panels"),
-        fold(f"The other {len(others)} generations", tag("div", others, cls="panels"))
+        fold(counted(len(others), "other generation"), tag("div", others, cls="panels"))
         if others
         else None,
         _quality_table(params, quality),

@@ -6,7 +6,7 @@ from math import sqrt
 
 import numpy as np
 
-from pipeline.gate import Verdict
+from pipeline.gate import LEVEL, Verdict
 from pipeline.params import Params
 from pipeline.report import continual
 from pipeline.report.markup import Html, between, counted, join, listed, percent, points, tag
@@ -60,7 +60,13 @@ def headline(
             f" of {counted(len(seen.labels), f'{split} image')} (95\u202f%: {between(low, high)}).",
             cls="lead",
         ),
-        tag("p", tag("strong", "Why. "), " ".join(verdict.sentences), cls="why"),
+        tag(
+            "p",
+            tag("strong", "Why. "),
+            f"{verdict.why} A model ships unless its parent is better on the model's own val "
+            f"images (p < {LEVEL}); classes that the parent does not know count against it.",
+            cls="why",
+        ),
         tag("p", tag("strong", "Champion. "), champion, cls="why") if champion else None,
         tag("div", tiles(params, measured), cls="tiles"),
     )
@@ -117,7 +123,7 @@ def _kept(measured: dict[str, Measured], final: str) -> Html:
     return join(
         "new: ",
         tag("strong", percent(found[-1, -1])),
-        f" on {listed(measured[final].card['heads'][-1]['classes'], 6)}; {tasks[0]}: ",
+        f" on {listed(measured[final].card['heads'][-1]['classes'], 24)}; {tasks[0]}: ",
         tag("strong", percent(found[-1, 0])),
         f" (was {percent(found[0, 0])} in {before})",
     )

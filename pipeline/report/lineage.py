@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeline.params import Params
 from pipeline.report.headline import last_split
@@ -14,8 +14,7 @@ GAP_ALONG, GAP_ACROSS = 34, 22  # between boxes, along the arrows and across
 MARGIN = 6
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a model stands: so many steps from a first model, in which lane."""
 
     depth: int
@@ -23,7 +22,8 @@ class Place:
 
 
 def places(parents: dict[str, str | None], main: list[str]) -> dict[str, Place]:
-    """Lay a forest out without crossings.
+    """Lay a forest out without crossings: a first child stands in its parent's lane, the subtree
+    of each further one in the nearest lanes that are free at all its depths.
 
     Args:
         parents: of each model, parents before children; None for a first model.
@@ -32,21 +32,18 @@ def places(parents: dict[str, str | None], main: list[str]) -> dict[str, Place]:
     children: dict[str | None, list[str]] = {}
     for name, parent in parents.items():
         children.setdefault(parent, []).append(name)
-    found: dict[str, Place] = {}
-    lanes = 0
 
-    def stand(name: str, depth: int, lane: int) -> None:
-        nonlocal lanes
-        found[name] = Place(depth, lane)
-        below = sorted(children.get(name, []), key=lambda child: child not in main)
-        for number, child in enumerate(below):
-            lanes += number > 0
-            stand(child, depth + 1, lanes if number else lane)
+    def below(parent: str | None, depth: int) -> dict[str, Place]:
+        found: dict[str, Place] = {}
+        for child in sorted(children.get(parent, []), key=lambda name: name not in main):
+            subtree = {child: Place(depth, 0), **below(child, depth + 1)}
+            deepest = max(place.depth for place in subtree.values())
+            taken = [p.lane + 1 for p in found.values() if p.depth <= deepest]
+            shift = max(taken, default=0)
+            found |= {name: Place(p.depth, p.lane + shift) for name, p in subtree.items()}
+        return found
 
-    for number, root in enumerate(sorted(children[None], key=lambda name: name not in main)):
-        lanes += number > 0
-        stand(root, 0, lanes)
-    return found
+    return below(None, 0)
 
 
 def drawn(
@@ -79,7 +76,7 @@ def _how(
 ) -> str:
     if name in params.tasks:
         methods = " + ".join(params.tasks[name].methods) or "fine-tuning"
-        return f"+ {listed(params.tasks[name].classes, 4)} by {methods}"
+        return f"+ {listed(params.tasks[name].classes, 24 - len(methods))} by {methods}"
     if name in quality:
         right = quality[name].accuracy
         shown = "" if right is None else f", {percent(right)} right"
@@ -149,7 +146,8 @@ def _box(name: str, model: Measured, note: str, corner: tuple[int, int], ships: 
     x, y = corner
     seen = model.seen[last_split(model)]
     low, high = interval(seen.accuracy, len(seen.labels))
-    network, weights = model.card["network"]["name"], model.card["num_parameters"]
+    network, num = model.card["network"]["name"], model.card["num_parameters"]
+    weights = f"{num / 1e3:,.0f} k" if num < 1e6 else f"{num / 1e6:,.1f} M"
     left, length = x + 12, WIDTH - 24
     bar = y + HEIGHT - 11
     return tag(
@@ -158,19 +156,19 @@ def _box(name: str, model: Measured, note: str, corner: tuple[int, int], ships: 
         tag("rect", x=x, y=y, width=WIDTH, height=HEIGHT, rx=8, cls="box"),
         tag("text", short(name, 12), x=left, y=y + 22, cls="name"),
         tag("text", "ships", x=left + length, y=y + 22, cls="badge") if ships else None,
-        tag("text", f"{short(network, 14)} · {weights / 1e3:,.0f} k weights", x=left, y=y + 38),
-        tag("text", short(note, 29), x=left, y=y + 53),
+        tag("text", f"{short(network, 12)} · {weights} weights", x=left, y=y + 38),
+        tag("text", short(note, 28), x=left, y=y + 53),
         tag("text", percent(seen.accuracy), x=left, y=y + 76, cls="number"),
         tag("rect", x=left, y=bar, width=length, height=3, rx=1.5, cls="track"),
         tag(
             "rect",
             x=f"{left + low * length:.1f}",
-            y=bar,
+            y=bar - 1,
             width=f"{max((high - low) * length, 1):.1f}",
-            height=3,
-            rx=1.5,
+            height=5,
+            rx=2.5,
             cls="range",
         ),
-        tag("circle", cx=f"{left + seen.accuracy * length:.1f}", cy=bar + 1.5, r=3.5, cls="dot"),
+        tag("circle", cx=f"{left + seen.accuracy * length:.1f}", cy=bar + 1.5, r=2.5, cls="dot"),
         cls="model ships" if ships else "model",
     )

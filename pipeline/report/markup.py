@@ -94,10 +94,14 @@ def points(change: float) -> str:
     return f"{100 * change:+.1f}".replace("-", "−")
 
 
-def listed(names: Sequence[str], most: int = 12) -> str:
-    """`a, b, c`, or the first of many and how many more there are."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+def listed(names: Sequence[str], letters: int = 60) -> str:
+    """`a, b, c`, or as many of them as fit and how many more there are."""
+    shown = [short(names[0], letters)]
+    for name in names[1:]:
+        if len(", ".join([*shown, name])) > letters:
+            return f"{', '.join(shown)} and {len(names) - len(shown)} more"
+        shown.append(name)
+    return ", ".join(shown)
 
 
 def short(text: str, most: int) -> str:

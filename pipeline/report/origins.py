@@ -49,7 +49,7 @@ def origins(params: Params, measured: dict[str, Measured]) -> Html:
         tag(
             "p",
             f"Seed {params.seed} for training, {params.data.seed} for the split of the images. "
-            "`dvc repro` with the params below makes the same models.".replace("`", ""),
+            "The same params on the same machine make the same files, bit for bit.",
         ),
         table(["software", "version that made this page"], versions(), left=2),
         table(["model", "file", "bytes", "SHA-256"], _files(measured), left=2),

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from pipeline import evaluate
 from pipeline.report.figures import BLUE, INK, ORANGE, canvas, png, style
@@ -76,39 +77,54 @@ def loss(axes, curves: dict[str, Curve]) -> None:
     """Training loss over the steps, on a logarithmic scale."""
     _lines(axes, curves, "loss")
     axes.set(xlabel="step", ylabel="training loss", yscale="log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    _legend_above(axes, curves)
 
 
 def val_accuracy(axes, curves: dict[str, Curve]) -> None:
-    """Val accuracy over the steps; carries the legend."""
+    """Val accuracy over the steps."""
     _lines(axes, curves, "val_acc", 100)
     axes.set(xlabel="step", ylabel="val accuracy, %")
+    _legend_above(axes, curves)
+
+
+def _legend_above(axes, curves: dict[str, Curve]) -> None:
     if curves:
-        axes.legend(ncols=1 + len(curves) // 8, handlelength=2.6)
+        columns = min(len(curves), 5)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, columnspacing=1.2)
 
 
 def _lines(axes, curves: dict[str, Curve], key: str, scale: float = 1.0) -> None:
     for number, (name, found) in enumerate(curves.items()):
         steps, values = found.get("step", []), scale * np.array(found.get(key, []))
         mark = "o" if len(values) < 3 else None  # a line of one point is invisible
-        axes.plot(steps, values, label=short(name, 18), marker=mark, **style(number))
+        axes.plot(steps, values, label=short(name, 9), marker=mark, **style(number))
 
 
 def class_histogram(axes, found: LabelQuality, classes: Sequence[str]) -> None:
     """Pseudo-labelled images of each class: right, wrong, and the repeats that fill up."""
-    place = np.arange(len(classes))
     right = found.images if found.right is None else found.right
-    shown = "kept" if found.right is None else "right"
-    axes.bar(place, right, 0.8, color=BLUE, label=shown)
-    if found.right is not None:
-        axes.bar(place, found.images - right, 0.8, right, color=ORANGE, label="wrong")
     repeats = np.maximum(found.per_class - found.images, 0)
+    layers = [("kept" if found.right is None else "right", right, {"color": BLUE})]
+    if found.right is not None:
+        layers.append(("wrong", found.images - right, {"color": ORANGE}))
     if repeats.any():
-        line = {"facecolor": "none", "edgecolor": INK, "linewidth": 0.7, "alpha": 0.6}
-        axes.bar(place, repeats, 0.8, found.images, label="repeats", **line)
+        layers.append(("repeats", repeats, {"color": INK, "alpha": 0.18}))
+    below = np.zeros(len(classes), dtype=int)
+    for label, count, look in layers:
+        if len(classes) <= NAMED:
+            axes.bar(range(len(classes)), count, 0.8, below, label=label, linewidth=0, **look)
+        else:  # one shape in place of hundreds of bars
+            edges = np.arange(len(classes) + 1) - 0.5
+            axes.stairs(below + count, edges, baseline=below, fill=True, label=label, **look)
+        below = below + count
     name_classes(axes.xaxis, classes)
     axes.grid(axis="x", visible=False)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.set(xlabel="labelled as", ylabel="images")
+    axes.set_ylim(0, 1.06 * max(1, np.maximum(found.images, found.per_class).max()))
+    told = "" if len(classes) <= NAMED else f", {len(classes)} classes in their order"
+    axes.set(xlabel=f"labelled as{told}", ylabel="images")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderpad=0)
 
 
@@ -129,6 +145,7 @@ def kept_and_right(axes, quality: dict[str, LabelQuality]) -> None:
 def name_classes(axis, classes: Sequence[str]) -> None:
     """Class names as ticks, upright where they are long; none where they are too many."""
     if len(classes) > NAMED:
+        axis.set_ticks([])
         return
     names = [short(name, 16) for name in classes]
     turn = 90 if max(map(len, names)) > 2 and axis.axis_name == "x" else 0
@@ -138,18 +155,24 @@ def name_classes(axis, classes: Sequence[str]) -> None:
 def reliability(axes, before: Bins, after: Bins | None) -> None:
     """Accuracy against confidence, a point a bin, its area by the images in it."""
     axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, alpha=0.5)
-    looks = [("as trained", before, "o", 1), ("temperature-scaled", after, "s", 0)]
-    for label, bins, marker, colour in looks:
+    known = []
+    for label, bins, marker, number in (
+        ("as trained", before, "o", 1),
+        ("temperature-scaled", after, "s", 0),
+    ):
         if bins is None:
             continue
         filled = bins.count > 0
-        size = 12 + 160 * bins.count[filled] / bins.count.sum()
+        size = 6 + 200 * bins.count[filled] / bins.count.sum()
         at, share = 100 * bins.confidence[filled], 100 * bins.accuracy[filled]
-        axes.plot(at, share, linewidth=1, label=label, **style(colour))
-        axes.scatter(at, share, size, color=style(colour)["color"], marker=marker, alpha=0.85)
+        colour = style(number)["color"]
+        # the line is faint: it joins bins of few images, whose share right says little
+        axes.plot(at, share, linewidth=1, alpha=0.35, color=colour)
+        axes.scatter(at, share, size, color=colour, marker=marker, linewidth=0)
+        known.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=label))
     axes.set(xlabel="confidence, %", ylabel="right, %", xlim=(0, 103), ylim=(-3, 103))
     axes.set_aspect("equal")
-    axes.legend(loc="upper left")
+    axes.legend(handles=known, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def confusion(measured: dict[str, Measured]):

@@ -64,7 +64,7 @@ def _one(measured: dict[str, Measured], name: str, metrics: dict[str, float]) ->
     prefix = "val_" if split == "val" else ""
     told = [metrics.get(f"{prefix}task_acc_told/{name}/{task}", np.nan) for task in names]
     columns = (
-        tag("th", tag("span", task), tag("br"), tag("small", listed(heads[task], 3)))
+        tag("th", tag("span", task), tag("br"), tag("small", listed(heads[task], 16)))
         for task in names
     )
     table = tag(

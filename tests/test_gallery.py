@@ -1,0 +1,67 @@
+"""Which images the gallery picks, and that their pixels arrive."""
+
+import base64
+import io
+
+import made_up
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pipeline.report import gallery
+
+
+def test_surest_goes_round_the_answers():
+    probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.05, 0.95], [0.6, 0.4]])
+    assert gallery.surest(probs).tolist() == [3, 0, 1, 2, 4]
+
+
+def test_confidently_wrong_is_wrong_and_sorted():
+    probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.05, 0.95]])
+    assert gallery.confidently_wrong(probs, np.array([1, 0, 0, 0])).tolist() == [3, 0, 2]
+
+
+def test_most_often_wrong_counts_models_then_the_true_class():
+    fails = np.array([2, 0, 3, 2])
+    assert gallery.most_often(fails, np.array([0.5, 0.0, 0.9, 0.1])).tolist() == [2, 3, 0]
+
+
+def test_times_wrong_matches_images_by_task():
+    tasks = {"t1": ("g1", ["x"]), "s1": ("g1", ["y", "z"]), "t2": ("t1", ["w"])}
+    params = made_up.params({"g1": "teacher"}, tasks, "t2", list("abc"))
+    models = made_up.models(params, each=5)
+    fails, looks = gallery.times_wrong(models, "t2")
+    mine = models["t2"].seen["val"]
+    for row, task in enumerate(mine.task):
+        place = int((mine.task[:row] == task).sum())
+        wrong = []
+        for model in models.values():
+            seen = model.seen["val"]
+            rows = np.flatnonzero(seen.task == task)
+            if len(rows):
+                assert torch.equal(seen.images[rows[place]], mine.images[row])
+                wrong.append(not seen.right[rows[place]])
+        assert (fails[row], looks[row]) == (sum(wrong), len(wrong))
+    assert set(looks) == {5, 2, 1}
+
+
+def pixels(uri):
+    head, data = uri.split(",")
+    assert head == "data:image/png;base64"
+    return np.array(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_arrive_unchanged(channels):
+    image = torch.arange(channels * 30, dtype=torch.uint8).reshape(channels, 5, 6)
+    expected = image[0] if channels == 1 else image.permute(1, 2, 0)
+    np.testing.assert_array_equal(pixels(gallery.data_uri(image)), expected.numpy())
+
+
+def test_large_images_are_averaged_down():
+    image = torch.zeros(3, 192, 96, dtype=torch.uint8)
+    image[:, ::2] = 200
+    found = pixels(gallery.data_uri(image))
+    assert found.shape == (96, 48, 3)
+    assert (found == 100).all()

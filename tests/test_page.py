@@ -1,0 +1,244 @@
+"""The report as one page: harmless whatever the names, whole without a network, whatever is off."""
+
+import re
+from collections import Counter
+from html.parser import HTMLParser
+
+import made_up
+import numpy as np
+import pytest
+
+from pipeline import gate
+from pipeline.report import measure, page
+from pipeline.report.headline import gain
+from pipeline.report.markup import between, counted, listed, percent, points, short, tag
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "$x^2$ & _y_",
+    'id="a" url(#b) #1d2126 -->',
+    "plain",
+]
+VOID = {"meta", "img", "br", "link"}
+
+
+class Reader(HTMLParser):
+    """What a browser would see: elements, attributes, text; unbalanced tags are an error."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.elements, self.attributes, self.text, self.open = Counter(), [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.elements[tag] += 1
+        self.attributes += [(tag, key, value) for key, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not self.open or self.open[-1] != "style":
+            self.text.append(data)
+
+    def all(self, key):
+        return [value for _, name, value in self.attributes if name == key]
+
+    @property
+    def words(self):
+        return " ".join(" ".join(self.text).split())
+
+
+def written(folder, monkeypatch, params, champion=None, name="index.html", **options):
+    """The page of made-up models, as text."""
+    monkeypatch.chdir(folder)
+    measured = made_up.models(params, **options)
+    if not (folder / "models").exists():
+        made_up.write_curves(folder, measured)
+    quality = made_up.quality(params)
+    metrics = measure.metrics(measured, quality)
+    chain = params.chain(params.final)
+    seen = {model: measured[model].seen["val"] for model in chain}
+    verdict = gate.decide(chain, gate.compared(chain, seen))
+    page.write(folder / name, params, measured, quality, metrics, verdict, champion)
+    return (folder / name).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """Names that try to break out, branches, a chain of tasks and another task with a class of the
+    same name, three channels, a class without images."""
+    generations = {"g1": "teacher", "g2": "g1", "a1": "teacher"}
+    tasks = {"t1": ("g2", ["<b>new</b>", "empty"]), "t2": ("t1", ["last"]), "s1": ("a1", ["last"])}
+    params = made_up.params(generations, tasks, "t2", HOSTILE)
+    with pytest.MonkeyPatch.context() as patch:
+        return written(
+            tmp_path_factory.mktemp("hostile"),
+            patch,
+            params,
+            "<i>g1</i> stays champion",
+            images=(3, 9, 7),
+            absent=("empty",),
+        )
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """One model, two classes, test not read."""
+    params = made_up.params({}, {}, "teacher", ["cat", "dog"], test=False)
+    with pytest.MonkeyPatch.context() as patch:
+        return written(tmp_path_factory.mktemp("bare"), patch, params, each=40)
+
+
+def test_names_from_data_are_text_and_nothing_else(hostile):
+    seen = Reader(hostile)
+    assert not {"script", "i", "iframe", "object", "link"} & set(seen.elements)
+    assert not [key for _, key, _ in seen.attributes if key.startswith("on")]
+    for name in [*HOSTILE, "<b>new</b>"]:
+        assert name in seen.all("title"), name
+        assert name in [text.strip() for text in seen.text], name
+    assert "<i>g1</i> stays champion" in seen.words
+
+
+def test_drawings_show_names_as_they_are(hostile):
+    drawn = re.findall(r"<text [^>]*>([^<]*)</text>", hostile)
+    assert "$x^2$ &amp; _y_" in drawn
+    assert "&lt;script&gt;alert(1…" in drawn
+    assert "#1d2126" not in re.sub(r">[^<]*<|title=\"[^\"]*\"|alt=\"[^\"]*\"", "", hostile)
+
+
+def test_nothing_comes_from_outside(hostile):
+    seen = Reader(hostile)
+    links = seen.all("href") + seen.all("xlink:href") + seen.all("src")
+    assert links
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in links)
+    assert "@import" not in hostile
+    assert all(
+        place.startswith("#") for place in re.findall(r"[^(]\burl\(([^)]*)\)", _css(hostile))
+    )
+    assert seen.all("http-equiv") == ["Content-Security-Policy"]
+    assert "default-src 'none'" in seen.all("content")[0]
+
+
+def _css(text):
+    return " ".join(re.findall(r"<style[^>]*>(.*?)</style>", text, re.DOTALL))
+
+
+def test_every_id_is_used_once_and_every_link_has_its_target(hostile):
+    seen = Reader(hostile)
+    ids = Counter(seen.all("id"))
+    assert [name for name, count in ids.items() if count > 1] == []
+    targets = [link[1:] for link in seen.all("href") + seen.all("xlink:href") if link[0] == "#"]
+    assert len(targets) > 20
+    assert set(targets) <= set(ids)
+
+
+def test_drawings_take_the_colour_of_the_page(hostile):
+    drawings = re.findall(r"<svg[^>]*role=\"img\".*?</svg>", hostile, re.DOTALL)
+    drawn = [svg for svg in drawings if 'class="graph"' not in svg]
+    assert len(drawn) > 5
+    assert all("currentColor" in svg for svg in drawn)
+    assert not re.search(r"fill: #(fff|FFF|000)", "".join(drawn))
+    assert "prefers-color-scheme: dark" in hostile
+
+
+def test_all_sections_stand_and_name_every_model(hostile):
+    seen = Reader(hostile)
+    assert [name for name in page.LINKS if name not in seen.all("id")] == []
+    for model in ("teacher", "g1", "g2", "a1", "t1", "t2", "s1"):
+        assert model in seen.text
+    assert "Forgetting" in seen.words
+    assert "T is fitted on val; everything is shown on test." in seen.words
+
+
+def test_a_class_without_images_has_no_accuracy(hostile):
+    table = hostile[hostile.index('id="classes"') :]
+    row = re.search(r'<tr><th title="empty">.*?</tr>', table)[0]
+    assert Reader(row).words == "empty 0 – –"
+
+
+def test_without_generations_tasks_and_test_their_parts_are_gone(bare):
+    seen = Reader(bare)
+    assert not {"pseudo-labels", "tasks"} & set(seen.all("id"))
+    assert "#tasks" not in seen.all("href")
+    assert "Test was not read." in seen.words
+    assert "test images" not in seen.words
+    assert "each half of val is shown with the T fitted on the other half" in seen.words
+    assert "Champion" not in seen.words
+
+
+def test_equal_inputs_give_equal_bytes(tmp_path, monkeypatch, bare):
+    params = made_up.params({}, {}, "teacher", ["cat", "dog"], test=False)
+    assert written(tmp_path, monkeypatch, params, each=40) == bare
+
+
+def test_a_hundred_classes_make_no_hundred_by_hundred_table(tmp_path, monkeypatch):
+    classes = [f"class {i} of a long-winded data set" for i in range(100)]
+    params = made_up.params({"g1": "teacher"}, {}, "g1", classes, test=False)
+    text = written(tmp_path, monkeypatch, params, each=2)
+    assert len(text) < 1_000_000
+    assert Reader(text).elements["td"] < 2000
+    assert "12 that g1 finds hardest" in Reader(text).words
+
+
+def test_the_candidate_that_does_not_ship_is_named(tmp_path, monkeypatch):
+    params = made_up.params({"g1": "teacher"}, {}, "g1", ["cat", "dog"], test=False)
+    monkeypatch.setattr(gate, "decide", lambda *_: gate.Verdict("teacher", ["g1 is worse."]))
+    text = written(tmp_path, monkeypatch, params, each=40)
+    words = Reader(text).words
+    assert "teacher ships. The candidate g1 does not." in words
+    assert "g1 is worse." in words
+
+
+def test_gain_is_that_of_the_pairs():
+    mine = np.array([True] * 8 + [False] * 2)
+    theirs = np.array([True] * 5 + [False] * 5)
+    change, low, high = gain(mine, theirs)
+    assert change == pytest.approx(0.3)
+    # by hand: 3 won, 0 lost of 10 -> (4/12, 1/12), variance (5/12 - 1/16) / 12
+    half = 1.959964 * ((5 / 12 - 1 / 16) / 12) ** 0.5
+    assert (low, high) == pytest.approx((0.25 - half, 0.25 + half))
+
+
+def test_gain_covers_the_truth_in_about_95_of_100():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(1000):
+        shared = rng.random(150)
+        mine = shared < 0.85
+        theirs = (shared < 0.75) ^ (rng.random(150) < 0.1)
+        _, low, high = gain(mine, theirs)
+        hits += low < 0.85 - (0.75 * 0.9 + 0.25 * 0.1) < high
+    assert 930 <= hits <= 985
+
+
+def test_markup_escapes_text_and_attributes_but_not_markup():
+    inner = tag("b", "a & <b>", title='"x"')
+    assert inner == '<b title="&quot;x&quot;">a &amp; &lt;b&gt;</b>'
+    assert tag("p", ["x<", [inner, None]], 3, cls="c", hidden=True, id=None) == (
+        f'<p class="c" hidden>x&lt;{inner}3</p>'
+    )
+    assert tag("br") == "<br>"
+
+
+def test_numbers_as_words():
+    assert percent(0.8344) == "83.4\u202f%"
+    assert percent(float("nan")) == between(float("nan"), 1) == "–"
+    assert points(-0.05) == "−5.0"
+    assert [counted(1, "class"), counted(2000, "class"), counted(2, "image")] == [
+        "1 class",
+        "2,000 classes",
+        "2 images",
+    ]
+    assert listed(["a", "b"]) == "a, b"
+    assert listed(["aaaa", "bbbb", "cccc"], 10) == "aaaa, bbbb and 1 more"
+    assert short("abcdef", 4) == "abc…"
