@@ -13,8 +13,8 @@ from pipeline.report import gallery
 
 
 def test_surest_goes_round_the_answers():
-    probs = np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.05, 0.95], [0.6, 0.4]])
-    assert gallery.surest(probs).tolist() == [3, 0, 1, 2, 4]
+    probs = np.array([[0.9, 0.1], [0.45, 0.55], [0.8, 0.2], [0.3, 0.7], [0.75, 0.25]])
+    assert gallery.surest(probs).tolist() == [0, 3, 2, 1, 4]
 
 
 def test_confidently_wrong_is_wrong_and_sorted():
