@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from matplotlib.lines import Line2D
+
 from pipeline.gate import Verdict
 from pipeline.params import Params
-from pipeline.report import plots
-from pipeline.report.calibration import NUM_BINS, Calibration, calibrate
-from pipeline.report.figures import canvas, svg
+from pipeline.report.calibration import NUM_BINS, Bins, Calibration, calibrate
+from pipeline.report.figures import INK, canvas, style, svg
 from pipeline.report.headline import last_generation
 from pipeline.report.markup import Html, percent, section, table, tag
 from pipeline.report.measure import Measured
@@ -41,7 +42,7 @@ def confidence(params: Params, measured: dict[str, Measured], verdict: Verdict) 
 
 def _one(name: str, found: Calibration) -> Html:
     figure, axes = canvas(4.4, 4.1)
-    plots.reliability(axes, found.before, found.after)
+    reliability(axes, found.before, found.after)
     rows = [["as trained", "1", percent(found.before.error), f"{found.nll[0]:.3f}"]]
     if found.after is not None:
         shown = " / ".join(f"{t:.2f}" for t in found.temperatures)
@@ -53,3 +54,26 @@ def _one(name: str, found: Calibration) -> Html:
         table(["", "T", "ECE", "NLL"], rows),
         tag("p", found.how, cls="note"),
     )
+
+
+def reliability(axes, before: Bins, after: Bins | None) -> None:
+    """Accuracy against confidence, a point a bin, its area by the images in it."""
+    axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, alpha=0.5)
+    known = []
+    for label, bins, marker, number in (
+        ("as trained", before, "o", 1),
+        ("temperature-scaled", after, "s", 0),
+    ):
+        if bins is None:
+            continue
+        filled = bins.count > 0
+        size = 6 + 200 * bins.count[filled] / bins.count.sum()
+        at, share = 100 * bins.confidence[filled], 100 * bins.accuracy[filled]
+        colour = style(number)["color"]
+        # the line is faint: it joins bins of few images, whose share right says little
+        axes.plot(at, share, linewidth=1, alpha=0.35, color=colour)
+        axes.scatter(at, share, size, color=colour, marker=marker, linewidth=0)
+        known.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=label))
+    axes.set(xlabel="confidence, %", ylabel="right, %", xlim=(0, 103), ylim=(-3, 103))
+    axes.set_aspect("equal")
+    axes.legend(handles=known, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)

@@ -5,19 +5,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from pipeline import evaluate
 from pipeline.report.figures import BLUE, INK, ORANGE, canvas, png, style
 from pipeline.report.markup import short
 from pipeline.report.measure import LabelQuality, Measured, interval
-
-if TYPE_CHECKING:
-    from pipeline.report.calibration import Bins
 
 NAMED = 20  # so many classes have their names on an axis and their numbers in the cells
 Curve = dict[str, list[float]]  # a column of curves.csv each
@@ -150,29 +145,6 @@ def name_classes(axis, classes: Sequence[str]) -> None:
     names = [short(name, 16) for name in classes]
     turn = 90 if max(map(len, names)) > 2 and axis.axis_name == "x" else 0
     axis.set_ticks(range(len(names)), names, rotation=turn)
-
-
-def reliability(axes, before: Bins, after: Bins | None) -> None:
-    """Accuracy against confidence, a point a bin, its area by the images in it."""
-    axes.plot([0, 100], [0, 100], color=INK, linewidth=0.8, alpha=0.5)
-    known = []
-    for label, bins, marker, number in (
-        ("as trained", before, "o", 1),
-        ("temperature-scaled", after, "s", 0),
-    ):
-        if bins is None:
-            continue
-        filled = bins.count > 0
-        size = 6 + 200 * bins.count[filled] / bins.count.sum()
-        at, share = 100 * bins.confidence[filled], 100 * bins.accuracy[filled]
-        colour = style(number)["color"]
-        # the line is faint: it joins bins of few images, whose share right says little
-        axes.plot(at, share, linewidth=1, alpha=0.35, color=colour)
-        axes.scatter(at, share, size, color=colour, marker=marker, linewidth=0)
-        known.append(Line2D([], [], color=colour, marker=marker, linestyle="", label=label))
-    axes.set(xlabel="confidence, %", ylabel="right, %", xlim=(0, 103), ylim=(-3, 103))
-    axes.set_aspect("equal")
-    axes.legend(handles=known, loc="lower left", bbox_to_anchor=(0, 1), ncols=2)
 
 
 def confusion(measured: dict[str, Measured]):
