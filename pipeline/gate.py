@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from pipeline.report.measure import Seen
 
 LEVEL = 0.05
 
@@ -40,40 +45,66 @@ def worse(child: np.ndarray, parent: np.ndarray) -> float:
     return float(binom.sf(lost - 1, lost + won, 0.5)) if lost else 1.0
 
 
-def decide(chain: list[str], right: dict[str, np.ndarray]) -> Verdict:
-    """Walk back from the end of `chain` to the last model that is not worse than its parent.
+@dataclass(frozen=True)
+class Pair:
+    """A model and its parent on the model's val images.
+
+    Attributes:
+        child, parent: names.
+        mine, theirs: whether each is right, bool (N,); the parent is wrong on classes it does not
+            know.
+        shared: whether both know the image's class, bool (N,).
+    """
+
+    child: str
+    parent: str
+    mine: np.ndarray
+    theirs: np.ndarray
+    shared: np.ndarray
+
+    @property
+    def chance(self) -> float:
+        """Of so many lost images, were both equally good."""
+        return worse(self.mine, self.theirs)
+
+    def describe(self) -> str:
+        """The comparison in words; for a model with new classes also what the old ones lost."""
+        lost = int((self.theirs & ~self.mine).sum())
+        won = int((self.mine & ~self.theirs).sum())
+        text = (
+            f"on {len(self.mine)} val images it is right on {won} where {self.parent} is wrong "
+            f"and wrong on {lost} where {self.parent} is right "
+            f"(one-sided McNemar p = {self.chance:.2g})"
+        )
+        if self.shared.all():
+            return text
+        old = f"{self.mine[self.shared].mean():.1%} where {self.parent} is right on "
+        return f"{text}; of the classes both know it is right on {old}" + (
+            f"{self.theirs[self.shared].mean():.1%}"
+        )
+
+
+def compare(chain: list[str], seen: Mapping[str, Seen]) -> list[Pair]:
+    """Each model of a chain beside its parent.
 
     Args:
         chain: from the first model to the candidate, each the parent of the next.
-        right: for each model, whether it is right on each val image of its *child* and on its own
-            under `<name>`; see `compared`.
+        seen: the answers on val of each.
     """
-    sentences = []
-    for parent, child in reversed(list(zip(chain, chain[1:]))):
-        mine, theirs = right[child], right[f"{parent} on {child}"]
-        chance = worse(mine, theirs)
-        lost, won = int((theirs & ~mine).sum()), int((mine & ~theirs).sum())
-        what = (
-            f"on {len(mine)} val images it is right on {won} where {parent} is wrong and wrong on "
-            f"{lost} where {parent} is right (one-sided McNemar p = {chance:.2g})"
-        )
-        if chance >= LEVEL:
-            return Verdict(child, [*sentences, f"{child} ships: {what}."])
-        sentences.append(f"{child} does not ship: {what}.")
-    return Verdict(chain[0], [*sentences, f"{chain[0]} ships: it is the first of its chain."])
-
-
-def compared(chain: list[str], seen: dict) -> dict[str, np.ndarray]:
-    """What `decide` needs: each model on its own val images, and each parent on its child's, where
-    images of classes that the parent does not know count as wrong.
-
-    Args:
-        seen: `report.measure.Seen` on val, by model.
-    """
-    right = {name: seen[name].right for name in chain}
+    pairs = []
     for parent, child in zip(chain, chain[1:]):
-        knows = np.isin(seen[child].task, seen[parent].task)
-        answers = np.zeros(len(knows), dtype=bool)
-        answers[knows] = seen[parent].right
-        right[f"{parent} on {child}"] = answers
-    return right
+        shared = np.isin(seen[child].task, seen[parent].task)
+        theirs = np.zeros(len(shared), dtype=bool)
+        theirs[shared] = seen[parent].right
+        pairs.append(Pair(child, parent, seen[child].right, theirs, shared))
+    return pairs
+
+
+def decide(chain: list[str], pairs: list[Pair]) -> Verdict:
+    """Walk back from the end of `chain` to the last model that is not worse than its parent."""
+    sentences = []
+    for pair in reversed(pairs):
+        if pair.chance >= LEVEL:
+            return Verdict(pair.child, [*sentences, f"{pair.child} ships: {pair.describe()}."])
+        sentences.append(f"{pair.child} does not ship: {pair.describe()}.")
+    return Verdict(chain[0], [*sentences, f"{chain[0]} ships: it is the first of its chain."])

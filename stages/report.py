@@ -19,7 +19,7 @@ def main() -> None:
     metrics = measure.metrics(measured, quality)
     chain = params.chain(params.final)
     seen = {name: measured[name].seen["val"] for name in chain}
-    verdict = gate.decide(chain, gate.compared(chain, seen))
+    verdict = gate.decide(chain, gate.compare(chain, seen))
     shutil.rmtree(OUT / "html", ignore_errors=True)
     tables.write(OUT / "data", measured, quality)
     plots.write(OUT / "html", measured, quality)

@@ -29,7 +29,7 @@ def seen(right: np.ndarray, task: str = "base") -> SimpleNamespace:
 
 def decide(**models: np.ndarray) -> gate.Verdict:
     found = {name: seen(right) for name, right in models.items()}
-    return gate.decide(list(models), gate.compared(list(models), found))
+    return gate.decide(list(models), gate.compare(list(models), found))
 
 
 def test_an_equal_candidate_ships():
@@ -58,6 +58,8 @@ def test_images_of_classes_the_parent_does_not_know_count_as_wrong():
         right=np.concatenate([answers(30, 20), new]),
         task=np.array(["base"] * 50 + ["t1"] * 20),
     )
-    right = gate.compared(["g1", "t1"], {"g1": seen(base), "t1": task})
-    assert right["g1 on t1"].tolist() == base.tolist() + [False] * 20
-    assert gate.decide(["g1", "t1"], right).ships == "t1"
+    (pair,) = gate.compare(["g1", "t1"], {"g1": seen(base), "t1": task})
+    assert pair.theirs.tolist() == base.tolist() + [False] * 20
+    verdict = gate.decide(["g1", "t1"], [pair])
+    assert verdict.ships == "t1"
+    assert "of the classes both know it is right on 60.0% where g1 is right on 80.0%" in verdict.why

@@ -68,7 +68,7 @@ def written(folder, monkeypatch, params, champion=None, name="index.html", **opt
     metrics = measure.metrics(measured, quality)
     chain = params.chain(params.final)
     seen = {model: measured[model].seen["val"] for model in chain}
-    verdict = gate.decide(chain, gate.compared(chain, seen))
+    verdict = gate.decide(chain, gate.compare(chain, seen))
     page.write(folder / name, params, measured, quality, metrics, verdict, champion)
     return (folder / name).read_text(encoding="utf-8")
 
