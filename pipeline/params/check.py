@@ -166,6 +166,10 @@ def _parent_faults(source: Source, loc: tuple, parents: dict) -> list[UserError]
         return []  # missing or of the wrong type: already said
     if parent not in parents:
         return [UserError(where, f"no model is named '{parent}'", nearest(parent, parents))]
+    blocks = {other[0] for other, _ in _models(source) if str(other[-1]) == parent}
+    if loc[0] == "generations" and blocks == {"tasks"}:
+        what = f"'{parent}' is a task: it answers with classes that the base task does not have"
+        return [UserError(where, what, "name the teacher or a generation")]
     seen = [name]
     while isinstance(parent, str) and parent in parents:
         if parent == name:
