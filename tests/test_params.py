@@ -409,6 +409,14 @@ def test_a_task_at_fault_is_one_line(tmp_path, specs, key, words):
     assert words in line
 
 
+def test_a_task_cannot_teach_a_generation(tmp_path):
+    values = with_tasks(t1={"base": "g1"})
+    values["generations"]["g2"]["teacher"] = "t1"
+    (line,) = lines_of(tmp_path, values)
+    assert_names(line, "generations.g2.teacher")
+    assert "'t1' is a task" in line
+
+
 def test_two_tasks_may_learn_the_same_classes_on_models_that_lack_them(tmp_path):
     values = with_tasks(t1={"base": "g1"}, t2={"base": "g2"})
     assert load(write_params(tmp_path, values)).parent("t2") == "g2"
