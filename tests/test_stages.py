@@ -3,13 +3,14 @@
 import csv
 import json
 import shutil
+from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 from conftest import real_values, same_files, tiny_values, write_params
 
-from pipeline import checkpoint, evaluate, files, pseudo_labels
+from pipeline import checkpoint, evaluate, files, pseudo_labels, self_training
 from pipeline.__main__ import show
 from pipeline.data import store
 from pipeline.errors import UserError, run
@@ -194,6 +195,25 @@ def test_another_seed_gives_other_bytes(chain, finished, stage):
     STAGES[stage]()
     with pytest.raises(AssertionError):
         same_files(chain / OUTPUTS[stage], finished / OUTPUTS[stage])
+
+
+class Begun(Exception):
+    """Carries the weights that a training begins with."""
+
+
+def test_first_weights_depend_on_the_seed_and_the_model(chain, monkeypatch):
+    def begin(learner, *_, **__):
+        raise Begun(learner.network.heads["base"].weight.detach().clone())
+
+    monkeypatch.setattr(self_training, "fit", begin)
+    first = []
+    for seed in (0, 1):
+        write_params(chain, tiny_values() | {"seed": seed})
+        for stage in ("teacher", "student"):
+            with pytest.raises(Begun) as caught:
+                STAGES[stage]()
+            first.append(caught.value.args[0])
+    assert all(not torch.equal(one, other) for one, other in combinations(first, 2))
 
 
 # each stage, and blocks of params.yaml that dvc.yaml does not name for it
