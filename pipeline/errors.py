@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+import time
 from collections.abc import Callable, Iterable
 
 from pipeline import signals
@@ -41,11 +42,15 @@ def nearest(name: str, names: Iterable[str]) -> str:
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; turn a `UserError` into its lines on stderr and exit code 2, and SIGINT and
-    SIGTERM into exits that end the tracker's run."""
+    """Call `main` and keep how long it took; turn a `UserError` into its lines on stderr and exit
+    code 2, and SIGINT and SIGTERM into exits that end the tracker's run."""
+    from pipeline import times  # which raises UserError itself
+
     signals.install()
+    started = time.monotonic()
     try:
         main()
+        times.record(time.monotonic() - started)
     except UserError as error:
         for line in error.lines:
             print(line, file=sys.stderr)  # noqa: T201 (the one place that speaks to the user)

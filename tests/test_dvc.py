@@ -19,7 +19,7 @@ from pipeline.params import Params
 # What a stage may run without being re-run when it changes: it does not touch the outputs.
 NEUTRAL = frozenset(
     f"pipeline.{name}"
-    for name in ("params", "tracking", "errors", "progress", "resume", "signals", "stage")
+    for name in ("params", "tracking", "errors", "progress", "resume", "signals", "stage", "times")
 )
 GRAPH = YAML(typ="safe").load(ROOT / "dvc.yaml")
 STAGES = {name: stage.get("do", stage) for name, stage in GRAPH["stages"].items()}

@@ -7,6 +7,7 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
+from pipeline import times
 from pipeline.params import Params
 from pipeline.report import plots
 from pipeline.report.figures import canvas, svg
@@ -53,8 +54,22 @@ def origins(params: Params, measured: dict[str, Measured]) -> Html:
         ),
         table(["software", "version that made this page"], versions(), left=2),
         table(["model", "file", "bytes", "SHA-256"], _files(measured), left=2),
+        took(params),
         fold("params.yaml", tag("pre", as_yaml(params))),
     )
+
+
+def took(params: Params) -> Html:
+    """Wall seconds of the stages of these params, as they last ran on this machine."""
+    known = times.read()
+    stages = ["prepare", *(f"prepare_task@{name}" for name in params.tasks)]
+    for name in params.models():
+        labelled = [f"pseudo_label@{name}"] if name in params.generations else []
+        stages += [*labelled, params.stage_of(name)]
+    rows = [(stage, f"{known[stage]:.0f}") for stage in stages if stage in known]
+    if not rows:
+        return Html("")
+    return table(["stage", "seconds, when it last ran here"], rows)
 
 
 def versions() -> list[tuple[str, str]]:
