@@ -39,7 +39,7 @@ def serve(port: int = 0) -> None:
     port = port or _free_port()
     page = address(f"http://127.0.0.1:{port}")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri()]
-    server = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)])
+    server = subprocess.Popen([*command, "--workers", "1", "--port", str(port)])
     try:
         _wait(server, port)
         _show(page)
