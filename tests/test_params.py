@@ -231,6 +231,11 @@ def test_a_line_says_what_would_be_right(tmp_path, key, value, words):
     assert line.endswith(words)
 
 
+def test_a_value_of_no_allowed_kind_is_neither_called_out_of_range_nor_of_a_wrong_type(tmp_path):
+    (line,) = lines_with(tmp_path, "labels.balance", 2.5)
+    assert "2.5 is not allowed here" in line
+
+
 def test_all_faults_are_told_at_once_each_with_its_line(tmp_path):
     text = (ROOT / "params.yaml").read_text()
     text = text.replace("labels_per_class: 3", "labels_per_class: 0").replace("sgd", "sdg", 1)
