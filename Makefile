@@ -59,5 +59,5 @@ requirements: setup ## pin requirements.txt anew from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --no-emit-index-url --python-version 3.11 --extra dev \
 		--quiet --custom-compile-command 'make requirements' pyproject.toml -o requirements.txt
 
-clean: ## remove what interrupted runs left to resume from
-	rm -rf .lineage/resume
+clean: setup ## remove what params.yaml no longer names, and leftovers of interrupted runs
+	@python -m pipeline clean

@@ -37,6 +37,15 @@ def ui(arguments: argparse.Namespace) -> None:
     serve(arguments.port)
 
 
+def clean(_: argparse.Namespace) -> None:
+    """remove models and data that params.yaml no longer names, and leftovers of interrupted runs"""
+    from pipeline import clean as cleaning
+    from pipeline.params import load
+
+    for path in cleaning.clean(load()):
+        print(f"removed {path}")
+
+
 def params(_: argparse.Namespace) -> None:
     """explain every key of params.yaml"""
     from pipeline.params.describe import markdown
@@ -44,7 +53,7 @@ def params(_: argparse.Namespace) -> None:
     print(markdown())
 
 
-COMMANDS = {"check": check, "show": show, "ui": ui, "params": params}
+COMMANDS = {"check": check, "show": show, "ui": ui, "clean": clean, "params": params}
 
 
 def main() -> None:

@@ -66,8 +66,13 @@ def read_card(folder: Path | str) -> dict:
     return files.read_sealed(Path(folder) / "card.json", SCHEMA)
 
 
-def load(folder: Path | str, device: torch.device | str = "cpu") -> tuple[Classifier, dict]:
+def load(
+    folder: Path | str, device: torch.device | str = "cpu", noise: dict | None = None
+) -> tuple[Classifier, dict]:
     """A model in eval mode, and its card.
+
+    Args:
+        noise: `dropout` and `stochastic_depth` to train on with, if not the card's own.
 
     Raises:
         UserError: missing, of another version, or not the bytes that were written.
@@ -75,7 +80,7 @@ def load(folder: Path | str, device: torch.device | str = "cpu") -> tuple[Classi
     card = read_card(folder)
     path = Path(folder) / "model.safetensors"
     files.check_sha256(path, card["sha256"])
-    network = build(card)
+    network = build({**card, "network": {**card["network"], **(noise or {})}})
     network.load_state_dict(load_tensors(path.read_bytes()))
     return network.to(device).eval(), card
 

@@ -56,11 +56,12 @@ def extend(job: Extension, tracker: NullTracker) -> dict:
     settings = machine.load()
     device = machine.device(settings)
     base = Path("models") / job.task.base
-    network, base_card = checkpoint.load(base, device)
+    base_card = checkpoint.read_card(base)
     check(job, base_card)
+    card = describe(job, base_card)
+    network, _ = checkpoint.load(base, device, noise=card["network"])
     methods = {name: METHODS[name](getattr(job.task, name)) for name in job.task.methods}
     recall(methods, base, base_card, network)
-    card = describe(job, base_card)
     blocks = grow(network, job, device)
     for method in methods.values():
         method.before_task(network, blocks)
@@ -86,8 +87,13 @@ def describe(job: Extension, base: dict) -> dict:
     """The card of the extended model: the base's, a head more."""
     data = {split: job.dataset.digest(split) for split in ("labelled", "val")}
     return {
-        **{key: base[key] for key in ("image_shape", "normalisation", "network")},
+        **{key: base[key] for key in ("image_shape", "normalisation")},
         "name": job.name,
+        "network": {
+            **base["network"],
+            "dropout": job.training.dropout,
+            "stochastic_depth": job.training.stochastic_depth,
+        },
         "heads": [*base["heads"], {"task": job.name, "classes": job.dataset.classes}],
         "parents": {base["name"]: base["sha256"]},
         "data": {**base["data"], job.name: data},
@@ -153,7 +159,6 @@ def _train(
     columns = slice(0, blocks.new.stop) if job.task.ce_over == "all" else blocks.new
     streams = {"labelled": stream(job, columns, settings, device)}
     autocast = machine.suit(settings, network)
-    labels = job.dataset.card["sha256"]["labelled/label.npy"]
     warmup = max((getattr(m.options, "warmup_steps", 0) for m in methods.values()), default=0)
 
     def run(learner: Learner, phase: str) -> list[dict]:
@@ -166,7 +171,7 @@ def _train(
             seed=job.params.seed,
             settings=settings,
             tracker=tracker,
-            depends=[card, labels, phase, warmup],
+            depends=[card, job.dataset.card["seal"], phase, warmup],
         )
 
     if warmup:

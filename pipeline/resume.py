@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -56,11 +57,10 @@ class Resume:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        """Release the lock; after success remove the checkpoints."""
-        if kind is None:
-            for path in [*self._newest_first(), self._holder]:
-                path.unlink(missing_ok=True)
+        """Release the lock; after success remove the folder (nobody waits for a lock here)."""
         self._lock.release()
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def _holder(self) -> Path:

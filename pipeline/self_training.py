@@ -121,7 +121,7 @@ def streams(job: Job, settings: Machine, device: torch.device) -> dict[str, Stre
 
 
 def _targets_digest(job: Job) -> str:
-    content = hashlib.sha256(job.dataset.card["sha256"]["labelled/label.npy"].encode())
+    content = hashlib.sha256(job.dataset.card["seal"].encode())
     for array in vars(job.pseudo_labels).values() if job.pseudo_labels else ():
         content.update(array.tobytes())
     return content.hexdigest()

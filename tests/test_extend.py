@@ -177,3 +177,10 @@ def test_a_real_server_gets_the_runs(chain, monkeypatch, tmp_path):
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+def test_a_task_has_its_own_noise(chain):
+    with_tasks(chain, t1=TASK | {"base": "g2", "classes": ["8"], "training": {"dropout": 0.75}})
+    learn("t1")
+    assert checkpoint.read_card("models/t1")["network"]["dropout"] == 0.75
+    assert checkpoint.load("models/t1")[0].dropout == 0.75

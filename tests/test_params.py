@@ -487,3 +487,16 @@ def test_check_shows_the_chain(project):
     done = check_command(project)
     assert done.returncode == 0
     assert done.stdout == "params.yaml is right: teacher -> g1 -> g2 -> t1\n"
+
+
+def test_stochastic_depth_needs_residual_blocks(tmp_path):
+    values = real_values()
+    values["training"]["stochastic_depth"] = 0.2
+    values["generations"]["g1"] |= {"network": "wrn_28_2"}
+    values["generations"]["g2"] |= {"training": {"stochastic_depth": 0.0}}
+    with pytest.raises(UserError) as caught:
+        load(write_params(tmp_path, values))
+    assert [("teacher.network" in line, "g3.network" in line) for line in caught.value.lines] == [
+        (False, True),
+        (True, False),
+    ]

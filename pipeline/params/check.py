@@ -15,6 +15,7 @@ from pipeline.params.schema import Block, LwF, Params, Task
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RESERVED = {"base"}
+RESIDUAL = ("wrn_28_2",)  # the networks with residual blocks
 UNION_BRANCH = re.compile(r"[\[\](]|^(constrained-)?(int|str|float)$")  # pydantic's own words
 PARENT_KEY = {"generations": "teacher", "tasks": "base"}  # blocks of models: the key of a parent
 
@@ -32,6 +33,7 @@ def load(path: Path | str = "params.yaml") -> Params:
         params = Params.model_validate(source.values)
     except ValidationError as error:
         errors += [_readable(source, fault) for fault in _one_per_place(error)]
+    errors += _noise_faults(source, params) if params else []
     errors += _lineage_faults(source) + _data_faults(source) + _task_faults(source)
     if errors:
         raise UserError.all(errors)
@@ -198,6 +200,21 @@ def _data_faults(source: Source) -> list[UserError]:
         where = source.where(("data", "test"))
         what = f"val + test = {sum(shares):g} leaves nothing to train on"
         errors.append(UserError(where, what, "keep val + test under 1, say 0.15 + 0.25"))
+    return errors
+
+
+def _noise_faults(source: Source, params: Params) -> list[UserError]:
+    """Stochastic depth where there is no residual block to drop."""
+    errors = []
+    for block, models in (("generations", params.generations), ("teacher", {"": params.teacher})):
+        for name, spec in models.items():
+            drop = spec.training.stochastic_depth
+            drop = params.training.stochastic_depth if drop is None else drop
+            if drop and spec.network not in RESIDUAL:
+                where = source.where((block, name, "network") if name else (block, "network"))
+                what = f"'{spec.network}' has no residual blocks for stochastic_depth {drop:g}"
+                fix = f"set it to 0 for this model, or use one of: {', '.join(RESIDUAL)}"
+                errors.append(UserError(where, what, fix))
     return errors
 
 

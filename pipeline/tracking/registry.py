@@ -24,11 +24,13 @@ def register(tracker: NullTracker, params: Params, name: str, metrics: Mapping[s
         one sentence on what became of the champion.
     """
     model = f"lineage-{params.data.source}"
-    with FileLock(machine.root() / ".lineage" / "registry.lock", timeout=120):
-        told = tracker.attempt(
-            lambda client: _promote(client, tracker.run_id, model, name, metrics[f"val_acc/{name}"])
-        )
-    return told or f"{name} is not in a registry: there is no tracker"
+    val_acc = metrics[f"val_acc/{name}"]
+
+    def promote(client: Any) -> str:
+        with FileLock(machine.root() / ".lineage" / "registry.lock", timeout=120):
+            return _promote(client, tracker.run_id, model, name, val_acc)
+
+    return tracker.attempt(promote) or f"{name} is not in a registry: there is no tracker"
 
 
 def _promote(client: Any, run_id: str, model: str, name: str, val_acc: float) -> str:

@@ -1,0 +1,32 @@
+"""What params.yaml no longer names: models, data of tasks and pseudo-labels left on disk."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from pipeline.params import Params
+
+
+def orphans(params: Params) -> list[Path]:
+    """Outputs of stages that are no longer in the graph, and what interrupted runs left."""
+    named = {
+        Path("models"): set(params.models()),
+        Path("data/prepared"): {"base", *params.tasks},
+        Path("data/pseudo_labels"): {f"{name}.safetensors" for name in params.generations},
+    }
+    found = [
+        path
+        for folder, names in named.items()
+        for path in sorted(folder.glob("[!.]*"))
+        if path.name not in names
+    ]
+    return found + sorted(Path(".lineage/resume").glob("*"))
+
+
+def clean(params: Params) -> list[Path]:
+    """Remove the orphans; returns what was removed. DVC's cache keeps its copies."""
+    found = orphans(params)
+    for path in found:
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return found
