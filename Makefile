@@ -17,7 +17,8 @@ $(READY): requirements.txt
 		{ echo "error: $(PYTHON) is older than 3.11; fix: make PYTHON=/path/to/python3.11 setup" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -r requirements.txt
+	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -r requirements.txt || \
+		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 check: setup ## check params.yaml without running anything
