@@ -40,17 +40,16 @@ class PseudoLabels:
     weight: np.ndarray
 
 
-def make(probs: np.ndarray, rule: Labels, rng: np.random.Generator, classes: list[str]):
+def make(probs: np.ndarray, rule: Labels, rng: np.random.Generator) -> PseudoLabels:
     """Filter, balance and sharpen.
 
     Args:
         probs: float64 (N, K), the teacher's probabilities at temperature 1, a row per image.
         rule: threshold, share, temperature, kind, balance.
         rng: which images a small class repeats.
-        classes: names, for messages.
 
     Returns:
-        `PseudoLabels`, the rows by class, most confident first, repeats behind.
+        the rows by class, most confident first, repeats behind.
 
     Raises:
         UserError: not finite, or nothing is left.
@@ -58,7 +57,7 @@ def make(probs: np.ndarray, rule: Labels, rng: np.random.Generator, classes: lis
     if not np.isfinite(probs).all():
         raise UserError("the teacher", "gives probabilities that are not finite", "train it again")
     confidence, label = probs.max(1), probs.argmax(1)
-    rows = _by_class(confidence, label, rule, len(classes))
+    rows = _by_class(confidence, label, rule, probs.shape[1])
     if not any(len(r) for r in rows):
         raise _nothing_left(confidence, rule.threshold)
     index = np.concatenate(_balanced(rows, rule.balance, rng))

@@ -1,5 +1,7 @@
 """pseudo_label@g: the teacher of generation g labels the unlabelled images, without any noise."""
 
+import sys
+
 import torch
 
 from pipeline import checkpoint, files, machine, randomness, tracking
@@ -30,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
     autocast = machine.suit(settings, network)
     probs = torch.softmax(infer(network, images, autocast).double(), dim=1).numpy()
     rng = randomness.generator(params.seed, name, "balance")
-    made = labels.make(probs, rule, rng, classes)
+    made = labels.make(probs, rule, rng)
     path = f"data/pseudo_labels/{name}.safetensors"
     labels.save(
         path,
@@ -44,6 +46,13 @@ def main(argv: list[str] | None = None) -> None:
     with tracking.stage_run(f"pseudo_label@{name}", files.sha256(path)) as tracker:
         tracker.params({"teacher": teacher, "labels": rule.model_dump()})
         tracker.metrics({"kept": kept, "kept_share": kept / len(images), "rows": len(made.index)})
+    empty = [c for i, c in enumerate(classes) if i not in made.label]
+    if empty:
+        print(
+            f"warning: no image is labelled {', '.join(empty)}; {name} learns "
+            f"{'these classes' if len(empty) > 1 else 'this class'} from labels alone",
+            file=sys.stderr,
+        )
     print(f"pseudo_label@{name}: {kept} of {len(images)} images kept, {len(made.index)} rows")
 
 

@@ -14,8 +14,7 @@ PLAIN = Labels(threshold=0.0, share=1.0, temperature=1.0, kind="soft", balance="
 
 def made(probs, seed=0, **rule) -> pseudo_labels.PseudoLabels:
     labels = PLAIN.model_copy(update=rule)
-    classes = CLASSES[: probs.shape[1]]
-    return pseudo_labels.make(probs, labels, np.random.default_rng(seed), classes)
+    return pseudo_labels.make(probs, labels, np.random.default_rng(seed))
 
 
 def sure(confidences: dict[int, list[float]]) -> np.ndarray:

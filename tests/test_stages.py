@@ -381,3 +381,17 @@ def test_the_committed_recipe_is_one_that_the_tiny_chain_shares():
     real, tiny = real_values(), tiny_values()
     assert tiny["training"].keys() == real["training"].keys()
     assert tiny["data"] == real["data"] and tiny.keys() == real.keys()
+
+
+def test_a_class_that_nothing_is_labelled_as_is_named(chain, monkeypatch, capsys):
+    from pipeline import pseudo_labels as rules
+
+    make = rules.make
+
+    def without_three(probs, rule, rng):
+        others = np.array([0, 1, 2, 4, 5, 6, 7])
+        return make(np.eye(8)[others[np.arange(len(probs)) % 7]], rule, rng)
+
+    monkeypatch.setattr(rules, "make", without_three)
+    pseudo_label.main(["g1"])
+    assert "warning: no image is labelled 3; g1 learns this class" in capsys.readouterr().err
