@@ -31,7 +31,7 @@ def shoot(page: str, picture: Path, width: int, height: int) -> None:
     if browser is None:
         sys.exit("error: PATH: no chromium; fix: install it")
     with tempfile.TemporaryDirectory() as profile:
-        size = [f"--window-size={width},{height}", "--virtual-time-budget=20000"]
+        size = [f"--window-size={width},{height}", "--virtual-time-budget=90000"]
         folder = [f"--user-data-dir={profile}", f"--screenshot={picture}"]
         subprocess.run([browser, *QUIET, *size, *folder, page], check=True, capture_output=True)
 
@@ -44,7 +44,7 @@ def main() -> None:
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=quiet)
     try:
         page = next(line for line in server.stdout if line.startswith("compare: "))
-        shoot(page.removeprefix("compare: ").strip(), DOCS / "mlflow.png", 1500, 1000)
+        shoot(page.removeprefix("compare: ").strip(), DOCS / "mlflow.png", 1700, 1000)
     finally:
         server.terminate()
         server.wait()
