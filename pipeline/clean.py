@@ -5,11 +5,15 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
+from pipeline import machine
 from pipeline.params import Params
 
 
 def orphans(params: Params) -> list[Path]:
     """Outputs of stages that are no longer in the graph, and what interrupted runs left."""
+    resume = machine.root() / ".lineage" / "resume"
     named = {
         Path("models"): set(params.models()),
         Path("data/prepared"): {"base", *params.tasks},
@@ -21,7 +25,16 @@ def orphans(params: Params) -> list[Path]:
         for path in sorted(folder.glob("[!.]*"))
         if path.name not in names
     ]
-    return found + sorted(Path(".lineage/resume").glob("*"))
+    return found + [path for path in sorted(resume.glob("*")) if not _in_use(path)]
+
+
+def _in_use(folder: Path) -> bool:
+    """Whether a training holds the lock of a resume folder."""
+    try:
+        FileLock(folder / "lock").acquire(timeout=0).lock.release()
+    except Timeout:
+        return True
+    return False
 
 
 def clean(params: Params) -> list[Path]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -66,13 +69,16 @@ def extend(job: Extension, tracker: NullTracker) -> dict:
     for method in methods.values():
         method.before_task(network, blocks)
     look = look_at(card, device)
-    learner, history = _train(job, network, methods, blocks, look, settings, tracker, card)
-    images = on(job.dataset.array("labelled"), device)
-    labels = on(job.dataset.array("labelled", "label"), device) + blocks.new.start
-    for method in methods.values():
-        method.after_task(learner.weights, images, labels)
-    memory = {f"{n}/{k}": v for n, m in methods.items() for k, v in m.memory.items()}
-    return finish(learner, card, look, history, memory)
+
+    def done(learner: Learner, history: list[dict]) -> dict:
+        images = on(job.dataset.array("labelled"), device)
+        labels = on(job.dataset.array("labelled", "label"), device) + blocks.new.start
+        for method in methods.values():
+            method.after_task(learner.weights, images, labels)
+        memory = {f"{n}/{k}": v for n, m in methods.items() for k, v in m.memory.items()}
+        return finish(learner, card, look, history, memory)
+
+    return _train(job, network, methods, blocks, look, settings, tracker, card, done)
 
 
 def check(job: Extension, base: dict) -> None:
@@ -153,15 +159,17 @@ def _train(
     settings: Machine,
     tracker: NullTracker,
     card: dict,
-) -> tuple[Learner, list[dict]]:
-    """The new head alone for the warm-up that a method asks for, then everything."""
+    done: Callable[[Learner, list[dict]], dict],
+) -> dict:
+    """The new head alone for the warm-up that a method asks for, then everything; returns what
+    `done` gives."""
     device = network.mean.device
     columns = slice(0, blocks.new.stop) if job.task.ce_over == "all" else blocks.new
     streams = {"labelled": stream(job, columns, settings, device)}
     autocast = machine.suit(settings, network)
     warmup = max((getattr(m.options, "warmup_steps", 0) for m in methods.values()), default=0)
 
-    def run(learner: Learner, phase: str) -> list[dict]:
+    def run(learner: Learner, phase: str, tracker: NullTracker, done: Callable) -> Any:
         return fit(
             learner,
             streams,
@@ -172,13 +180,15 @@ def _train(
             settings=settings,
             tracker=tracker,
             depends=[card, job.dataset.card["seal"], phase, warmup],
+            done=partial(done, learner),
         )
 
     if warmup:
         recipe = job.training.model_copy(
             update={"steps": warmup, "ema": 0.0, "warmup_steps": 0, "evaluate_every": warmup}
         )
-        run(HeadLearner(network, recipe, autocast=autocast, columns=columns), ".head")
+        head = HeadLearner(network, recipe, autocast=autocast, columns=columns)
+        run(head, ".head", NullTracker(), lambda *_: None)
         network.requires_grad_(True)
     learner = Learner(
         network,
@@ -187,4 +197,4 @@ def _train(
         methods=list(methods.values()),
         columns=columns,
     )
-    return learner, run(learner, "")
+    return run(learner, "", tracker, done)

@@ -6,12 +6,13 @@ import csv
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import checkpoint, evaluate, files
+from pipeline import checkpoint, evaluate, files, signals
 from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.data import tasks
 from pipeline.data.batches import Batches, Stream, View
@@ -67,17 +68,19 @@ def fit(
     settings: Machine,
     tracker: NullTracker,
     depends: object,
-) -> list[Row]:
-    """Train `learner` on `streams`, resuming what was interrupted; returns the curve.
+    done: Callable[[list[Row]], Any],
+) -> Any:
+    """Train `learner` on `streams`, resuming what was interrupted; returns what `done` gives.
 
     Args:
         look: see `look_at`.
         stage: e.g. `student@g1`: where resume checkpoints are kept.
         name, seed: what every random draw depends on.
         depends: JSON-able: all that the result depends on; another value starts afresh.
+        done: is told the curve and writes the model; only then resume checkpoints go.
     """
-    with Resume(stage, depends) as resume:
-        return train(
+    with Resume(stage, depends) as resume, signals.deferred() as stopped:
+        history = train(
             learner,
             Batches(streams, seed=seed, model=name),
             name=name,
@@ -86,7 +89,9 @@ def fit(
             resume=resume,
             checkpoint_seconds=settings.checkpoint_seconds,
             log=lambda step, row: tracker.metrics(row, step),
+            stopped=stopped,
         )
+        return done(history)
 
 
 def finish(

@@ -47,7 +47,7 @@ def worse(child: np.ndarray, parent: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Pair:
-    """A model and its parent on the model's val images.
+    """A model and an earlier one of its chain on the model's val images.
 
     Attributes:
         child, parent: names.
@@ -84,27 +84,31 @@ class Pair:
         )
 
 
-def compare(chain: list[str], seen: Mapping[str, Seen]) -> list[Pair]:
-    """Each model of a chain beside its parent.
+def compare(chain: list[str], seen: Mapping[str, Seen]) -> dict[str, list[Pair]]:
+    """Each model of a chain beside all before it, its own parent first.
 
     Args:
         chain: from the first model to the candidate, each the parent of the next.
         seen: the answers on val of each.
     """
-    pairs = []
-    for parent, child in zip(chain, chain[1:]):
-        shared = np.isin(seen[child].task, seen[parent].task)
-        theirs = np.zeros(len(shared), dtype=bool)
-        theirs[shared] = seen[parent].right
-        pairs.append(Pair(child, parent, seen[child].right, theirs, shared))
-    return pairs
+    found: dict[str, list[Pair]] = {}
+    for place, child in enumerate(chain[1:], 1):
+        found[child] = []
+        for elder in reversed(chain[:place]):
+            shared = np.isin(seen[child].task, seen[elder].task)
+            theirs = np.zeros(len(shared), dtype=bool)
+            theirs[shared] = seen[elder].right
+            found[child].append(Pair(child, elder, seen[child].right, theirs, shared))
+    return found
 
 
-def decide(chain: list[str], pairs: list[Pair]) -> Verdict:
-    """Walk back from the end of `chain` to the last model that is not worse than its parent."""
+def decide(chain: list[str], pairs: Mapping[str, list[Pair]]) -> Verdict:
+    """Walk back from the end of `chain` to the last model that is not worse than its parent nor
+    than any model before that: a ruined parent must not make its child look fine."""
     sentences = []
-    for pair in reversed(pairs):
-        if pair.chance >= LEVEL:
-            return Verdict(pair.child, [*sentences, f"{pair.child} ships: {pair.describe()}."])
-        sentences.append(f"{pair.child} does not ship: {pair.describe()}.")
+    for child in reversed(chain[1:]):
+        lost = [pair for pair in pairs[child] if pair.chance < LEVEL]
+        if not lost:
+            return Verdict(child, [*sentences, f"{child} ships: {pairs[child][0].describe()}."])
+        sentences.append(f"{child} does not ship: {lost[0].describe()}.")
     return Verdict(chain[0], [*sentences, f"{chain[0]} ships: it is the first of its chain."])

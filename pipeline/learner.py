@@ -87,7 +87,8 @@ class Learner:
             losses[name] = cross_entropy(mine, part.targets, part.weights, smoothing)
         total = sum(self.loss_weights.get(name, 1.0) * value for name, value in losses.items())
         for method in self.methods:
-            added = method.losses(self.network, batch, output)
+            with self.autocast():
+                added = method.losses(self.network, batch, output)
             total = total + sum(added.values())
             losses |= added
         return output, {"loss": total, **losses}
@@ -162,7 +163,7 @@ def cross_entropy(
             teacher already say how sure it is.
     """
     if smoothing:
-        one_hot = (targets.amax(1, keepdim=True) == 1).to(targets.dtype)
+        one_hot = ((targets != 0).sum(1, keepdim=True) == 1).to(targets.dtype)
         targets = targets + one_hot * smoothing * (1 / targets.shape[1] - targets)
     losses = F.cross_entropy(logits, targets, reduction="none")
     return (losses if weights is None else losses * weights).mean()

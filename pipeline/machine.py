@@ -87,8 +87,11 @@ def device(machine: Machine):
     name = machine.device
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.startswith("cuda") and not torch.cuda.is_available():
-        raise UserError("device", f"'{name}' is asked for, no CUDA device is found", "use auto")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        what = f"'{name}' cannot be used ({str(error).splitlines()[0]})"
+        raise UserError("device", what, "use auto") from None
     return torch.device(name)
 
 

@@ -106,7 +106,8 @@ class Classifier(nn.Module):
 
     def add_head(self, task: str, num_classes: int) -> None:
         """Grow a block of `num_classes` logits for `task`, to the right of the older ones."""
-        self.heads[task] = nn.Linear(self.backbone.num_features, num_classes)
+        # the prefix keeps a task called `keys` or `train` off the module's own attributes
+        self.heads[f"task_{task}"] = nn.Linear(self.backbone.num_features, num_classes)
 
     @property
     def newest_head(self) -> nn.Module:

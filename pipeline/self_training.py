@@ -57,7 +57,7 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
     loss_weights = {"pseudo": job.training.unlabelled_weight}
     learner = Learner(network, job.training, loss_weights, autocast)
     look = look_at(card, device)
-    history = fit(
+    return fit(
         learner,
         streams(job, settings, device),
         look,
@@ -67,8 +67,8 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
         settings=settings,
         tracker=tracker,
         depends=[card, _targets_digest(job)],
+        done=lambda history: finish(learner, card, look, history),
     )
-    return finish(learner, card, look, history)
 
 
 def describe(job: Job) -> dict:

@@ -34,13 +34,16 @@ def end_with_parent() -> None:
 
 @contextlib.contextmanager
 def deferred() -> Iterator[Callable[[], int | None]]:
-    """Within, a first signal waits; the context gives a function that tells its exit code."""
+    """Within, a first signal waits, at most until the end of the context; the context gives a
+    function that tells its exit code."""
     global _deferred
     _deferred = True
     try:
         yield lambda: _pending
     finally:
         _deferred = False
+    if _pending:
+        sys.exit(_pending)
 
 
 def _handle(number: int, _: object) -> None:

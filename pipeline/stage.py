@@ -1,4 +1,4 @@
-"""What the stage scripts share: their one argument."""
+"""What the stage scripts share: their one argument, or none."""
 
 from __future__ import annotations
 
@@ -6,6 +6,17 @@ import sys
 from collections.abc import Iterable
 
 from pipeline.errors import UserError, nearest
+
+
+def no_argument(stage: str) -> None:
+    """Refuse words on the command line of a stage that takes none.
+
+    Raises:
+        UserError: there are some.
+    """
+    if sys.argv[1:]:
+        what = f"takes no argument, '{' '.join(sys.argv[1:])}' is given"
+        raise UserError(f"stages.{stage}", what, "leave it out")
 
 
 def argument(stage: str, names: Iterable[str], argv: list[str] | None) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from pipeline import randomness, signals
+from pipeline import randomness
 from pipeline.data.batches import Part
 from pipeline.errors import UserError
 from pipeline.learner import Learner, learning_rate
@@ -29,6 +29,7 @@ def train(
     resume: Resume,
     checkpoint_seconds: float,
     log: Callable[[int, Mapping[str, float]], None],
+    stopped: Callable[[], int | None] = lambda: None,
 ) -> list[Row]:
     """Train to the recipe's last step, from the newest resume checkpoint if there is one.
 
@@ -41,6 +42,7 @@ def train(
         resume: where interrupted work is kept.
         checkpoint_seconds: between two resume checkpoints.
         log: told the step and its row, once a look.
+        stopped: the exit code to end with after this step, if told to stop.
 
     Returns:
         a row per look at val: `step`, `learning_rate`, the mean of each loss since the last look,
@@ -52,8 +54,10 @@ def train(
     """
     training = learner.training
     history, since, best = _restore(learner, resume)
+    if learner.num_steps:
+        _say(f"{name}: going on after step {learner.num_steps}")
     saved = time.monotonic()
-    with progress(training.steps, learner.num_steps, name) as bar, signals.deferred() as stopped:
+    with progress(training.steps, learner.num_steps, name) as bar:
         for step in range(learner.num_steps, training.steps):
             torch.manual_seed(randomness.torch_seed(seed, name, "dropout", step))
             since.append(learner.step(batches(step)))
@@ -75,10 +79,15 @@ def train(
                 _keep(learner, resume, history, since, best)
                 saved = time.monotonic()
                 if stopped():
+                    _say(f"{name}: stopped after step {step + 1}; run again to go on from there")
                     sys.exit(stopped())
     if best:
         learner.weights.load_state_dict(best["weights"])
     return history
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 (else an interruption looks like a crash)
 
 
 def _restore(learner: Learner, resume: Resume) -> tuple[list[Row], list[dict[str, Tensor]], dict]:

@@ -4,6 +4,7 @@ from pipeline import tracking
 from pipeline.data.prepare import prepare
 from pipeline.errors import run
 from pipeline.params import load
+from pipeline.stage import no_argument
 
 
 def main() -> None:
@@ -15,5 +16,11 @@ def main() -> None:
         tracking.record_data(tracker, data.model_dump(), dataset.card, dataset.folder)
 
 
+def alone() -> None:
+    """`main`, with no word on the command line."""
+    no_argument("prepare")
+    main()
+
+
 if __name__ == "__main__":
-    run(main)
+    run(alone)

@@ -33,6 +33,10 @@ def main(argv: list[str] | None = None) -> None:
     probs = torch.softmax(infer(network, images, autocast).double(), dim=1).numpy()
     rng = randomness.generator(params.seed, name, "balance")
     made = labels.make(probs, rule, rng)
+    if len(set(made.label.tolist())) == 1 < len(classes):
+        only = classes[int(made.label[0])]
+        what = f"all {len(made.index)} images that are kept are labelled '{only}'"
+        raise UserError("labels", what, f"train '{teacher}' better, or lower labels.threshold")
     path = f"data/pseudo_labels/{name}.safetensors"
     labels.save(
         path,

@@ -7,6 +7,7 @@ from pipeline import files, gate, tracking
 from pipeline.errors import run
 from pipeline.params import load
 from pipeline.report import measure, page, plots, tables
+from pipeline.stage import no_argument
 
 OUT = Path("report")
 
@@ -21,16 +22,24 @@ def main() -> None:
     seen = {name: measured[name].seen["val"] for name in chain}
     verdict = gate.decide(chain, gate.compare(chain, seen))
     shutil.rmtree(OUT / "html", ignore_errors=True)
-    tables.write(OUT / "data", measured, quality)
+    tables.write(OUT / "data", measured, quality, verdict.ships)
     plots.write(OUT / "html", measured, quality)
-    page.write(OUT / "html" / "index.html", params, measured, quality, metrics, verdict, None)
+    html = OUT / "html" / "index.html"
+    page.write(html, params, measured, quality, metrics, verdict, None)
     files.write_json(OUT / "data" / "verdict.json", vars(verdict))
     files.write_json(OUT / "metrics.json", metrics)
     outputs = measure.outputs(params, measured)
     champion = tracking.record_pipeline(params, metrics, outputs, verdict, OUT)
+    page.write(html, params, measured, quality, metrics, verdict, champion)
     print(f"report: {verdict.why}")
     print(f"report: {champion}")
 
 
+def alone() -> None:
+    """`main`, with no word on the command line."""
+    no_argument("report")
+    main()
+
+
 if __name__ == "__main__":
-    run(main)
+    run(alone)

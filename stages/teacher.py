@@ -5,6 +5,7 @@ from pipeline.data import store
 from pipeline.errors import run
 from pipeline.params import load
 from pipeline.self_training import Job, learn
+from pipeline.stage import no_argument
 
 
 def main() -> None:
@@ -17,5 +18,11 @@ def main() -> None:
     print(f"teacher: val accuracy {card['metrics']['val_acc']:.4f}")
 
 
+def alone() -> None:
+    """`main`, with no word on the command line."""
+    no_argument("teacher")
+    main()
+
+
 if __name__ == "__main__":
-    run(main)
+    run(alone)

@@ -27,6 +27,6 @@ def test_what_they_no_longer_name_goes(chain):
         "models/t1",
         "data/prepared/t1",
         "data/pseudo_labels/g2.safetensors",
-        ".lineage/resume/student@g2-0",
+        str(chain / ".lineage/resume/student@g2-0"),
     }
     assert not any(Path(path).exists() for path in gone)

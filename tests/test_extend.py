@@ -98,7 +98,7 @@ def test_the_warm_up_moves_the_new_head_alone(chain):
     for step in range(3):
         learner.step(batches(step))
     moved = {k for k, v in network.state_dict().items() if not torch.equal(v, before[k])}
-    assert moved == {"heads.t1.weight", "heads.t1.bias"}
+    assert moved == {"heads.task_t1.weight", "heads.task_t1.bias"}
 
 
 class Remembers(Method):

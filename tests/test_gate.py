@@ -58,8 +58,16 @@ def test_images_of_classes_the_parent_does_not_know_count_as_wrong():
         right=np.concatenate([answers(30, 20), new]),
         task=np.array(["base"] * 50 + ["t1"] * 20),
     )
-    (pair,) = gate.compare(["g1", "t1"], {"g1": seen(base), "t1": task})
+    pairs = gate.compare(["g1", "t1"], {"g1": seen(base), "t1": task})
+    (pair,) = pairs["t1"]
     assert pair.theirs.tolist() == base.tolist() + [False] * 20
-    verdict = gate.decide(["g1", "t1"], [pair])
+    verdict = gate.decide(["g1", "t1"], pairs)
     assert verdict.ships == "t1"
     assert "of the classes both know it is right on 60.0% where g1 is right on 80.0%" in verdict.why
+
+
+def test_a_ruined_parent_does_not_make_its_child_look_fine():
+    verdict = decide(teacher=answers(90, 10), g1=answers(40, 60), g2=answers(42, 58))
+    assert verdict.ships == "teacher"
+    assert "g2 does not ship: on 100 val images" in verdict.sentences[0]
+    assert "where teacher is right" in verdict.sentences[0]

@@ -223,7 +223,9 @@ def test_the_average_equals_brute_force_with_the_statistics_of_batch_norm():
     assert any("running_var" in key for key in found)
     for key, value in expected.items():
         assert torch.allclose(found[key].double(), value, atol=1e-5), key
-    assert not torch.allclose(found["heads.base.weight"], made.network.heads["base"].weight)
+    assert not torch.allclose(
+        found["heads.task_base.weight"], made.network.heads["task_base"].weight
+    )
 
 
 @pytest.mark.parametrize(("step", "decay"), [(1, 2 / 11), (8, 0.5), (1000, 0.9)])
@@ -275,9 +277,9 @@ def test_a_restored_learner_goes_on_bit_for_bit(optimizer, ema, after):
 @pytest.mark.parametrize(
     "lost",
     [
-        "network/heads.base.weight",
+        "network/heads.task_base.weight",
         "network/backbone.layers.1.running_mean",
-        "ema/heads.base.weight",
+        "ema/heads.task_base.weight",
         "ema/backbone.layers.1.running_var",
         "optimizer/",
         "num_steps",

@@ -82,7 +82,7 @@ def test_a_new_head_stands_to_the_right_and_leaves_the_older_logits_alone():
     before = network(images()).logits
     network.add_head("t2", 4)
     after = network(images()).logits
-    assert list(network.heads) == ["base", "t1", "t2"] and after.shape == (4, 9)
+    assert list(network.heads) == ["task_base", "task_t1", "task_t2"] and after.shape == (4, 9)
     assert torch.equal(after[:, :5], before)
 
 

@@ -497,6 +497,8 @@ def test_stochastic_depth_needs_residual_blocks(tmp_path):
     with pytest.raises(UserError) as caught:
         load(write_params(tmp_path, values))
     assert [("teacher.network" in line, "g3.network" in line) for line in caught.value.lines] == [
-        (False, True),
         (True, False),
+        (False, True),
+        (False, False),
     ]
+    assert "tasks.t1.network" in caught.value.lines[2]

@@ -24,7 +24,8 @@ SHIPPED = {"model.sha256": "a", "val_digest": "v", "val_acc": "0.900000"}
         ({"model.sha256": "b", "val_acc": "0.900000"}, True),
         ({"model.sha256": "b", "val_acc": "0.890000"}, False),
         ({"model.sha256": "b", "val_acc": "0.990000", "val_digest": "other"}, False),
-        ({"model.sha256": "a", "val_digest": "other"}, True),
+        ({"model.sha256": "a", "val_acc": "0.100000"}, True),
+        ({"model.sha256": "a", "val_digest": "other"}, False),
     ],
 )
 def test_only_a_model_as_good_on_the_same_images_becomes_champion(candidate, moves):

@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_no_checkpoint_after()
         run(made, every=-1)
     with Resume("a", "a") as resume:
         state, _ = resume.newest()
-    assert int(state["num_steps"]) == 7 and state["network/heads.base.weight"].isfinite().all()
+    assert int(state["num_steps"]) == 7 and state["network/heads.task_base.weight"].isfinite().all()
 
 
 def test_weights_that_are_not_finite_stop_it_too():

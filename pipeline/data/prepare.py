@@ -20,7 +20,8 @@ def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) ->
     Raises:
         UserError: unknown classes, clashing labels, too few images.
     """
-    images = SOURCES[data.source](data).of(classes)
+    block = "data" if task == "base" else f"tasks.{task}"
+    images = SOURCES[data.source](data).of(classes, f"{block}.classes")
     sha256 = images.sha256()
     kept = first_copies(sha256, images.label, images.path)
     sha256, path = [sha256[row] for row in kept], [images.path[row] for row in kept]
@@ -32,6 +33,7 @@ def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) ->
         val=data.val,
         test=data.test,
         seed=data.seed,
+        key=f"{block}.labels_per_class",
     )
     shutil.rmtree(PREPARED / task, ignore_errors=True)
     return store.save(

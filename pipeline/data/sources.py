@@ -27,8 +27,11 @@ class Images:
     classes: list[str]
     path: list[str]
 
-    def of(self, names: list[str]) -> Images:
+    def of(self, names: list[str], key: str = "data.classes") -> Images:
         """Only the images of the classes `names`, labelled by their position in `names`.
+
+        Args:
+            key: of params.yaml that gave the names, for messages.
 
         Raises:
             UserError: a name that the source does not know.
@@ -36,7 +39,7 @@ class Images:
         unknown = [name for name in names if name not in self.classes]
         if unknown:
             raise UserError.all(
-                UserError("data.classes", f"no class is called '{n}'", nearest(n, self.classes))
+                UserError(key, f"no class is called '{n}'", nearest(n, self.classes))
                 for n in unknown
             )
         position = {self.classes.index(name): new for new, name in enumerate(names)}

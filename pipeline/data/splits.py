@@ -26,6 +26,7 @@ def split(
     val: float,
     test: float,
     seed: int,
+    key: str = "data.labels_per_class",
 ) -> np.ndarray:
     """The split of each image.
 
@@ -36,6 +37,7 @@ def split(
         labels_per_class: labelled images of each class.
         val, test: shares of all images, 0..1 (met in expectation: each image decides alone).
         seed: another seed, other splits.
+        key: of params.yaml that gave `labels_per_class`, for messages.
 
     Returns:
         an array of the names in `SPLITS`, (N,).
@@ -52,7 +54,7 @@ def split(
         rows = np.flatnonzero((label == index) & (result == "unlabelled"))
         if len(rows) < labels_per_class:
             raise UserError(
-                "data.labels_per_class",
+                key,
                 f"class '{name}' has {len(rows)} training images, {labels_per_class} are asked for",
                 "lower labels_per_class, val or test, or add images",
             )

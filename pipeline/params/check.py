@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import UserError, nearest
 from pipeline.params.read import Source, read
-from pipeline.params.schema import Block, LwF, Params, Task
+from pipeline.params.schema import Block, Params, Task
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RESERVED = {"base"}
@@ -33,8 +33,9 @@ def load(path: Path | str = "params.yaml") -> Params:
         params = Params.model_validate(source.values)
     except ValidationError as error:
         errors += [_readable(source, fault) for fault in _one_per_place(error)]
-    errors += _noise_faults(source, params) if params else []
     errors += _lineage_faults(source) + _data_faults(source) + _task_faults(source)
+    if params and not errors:  # these follow the chain, which must be whole
+        errors += _noise_faults(source, params)
     if errors:
         raise UserError.all(errors)
     return params
@@ -121,7 +122,7 @@ def _kind(annotation: Any) -> str:
     text = str(annotation)
     choices = re.findall(r"'([^']*)'", text)
     if text.startswith(("list", "typing.List")):
-        return "a list of at least two names"
+        return "a list of names"
     number = " or a whole number of at least 1" if "int" in text else ""
     return f"{', '.join(choices)}{number}" if choices else "a value"
 
@@ -206,15 +207,18 @@ def _data_faults(source: Source) -> list[UserError]:
 def _noise_faults(source: Source, params: Params) -> list[UserError]:
     """Stochastic depth where there is no residual block to drop."""
     errors = []
-    for block, models in (("generations", params.generations), ("teacher", {"": params.teacher})):
-        for name, spec in models.items():
-            drop = spec.training.stochastic_depth
-            drop = params.training.stochastic_depth if drop is None else drop
-            if drop and spec.network not in RESIDUAL:
-                where = source.where((block, name, "network") if name else (block, "network"))
-                what = f"'{spec.network}' has no residual blocks for stochastic_depth {drop:g}"
-                fix = f"set it to 0 for this model, or use one of: {', '.join(RESIDUAL)}"
-                errors.append(UserError(where, what, fix))
+    places = {"teacher": ("teacher",)}
+    places |= {name: ("generations", name) for name in params.generations}
+    places |= {name: ("tasks", name) for name in params.tasks}
+    networks = {"teacher": params.teacher.network}
+    networks |= {name: spec.network for name, spec in params.generations.items()}
+    for name in params.models():
+        networks.setdefault(name, networks.get(params.parent(name)))
+        drop = params.training_of(name).stochastic_depth
+        if drop and networks[name] not in RESIDUAL:
+            what = f"'{networks[name]}' has no residual blocks for stochastic_depth {drop:g}"
+            fix = f"set it to 0 for this model, or use one of: {', '.join(RESIDUAL)}"
+            errors.append(UserError(source.where((*places[name], "network")), what, fix))
     return errors
 
 
@@ -237,7 +241,8 @@ def _task_faults(source: Source) -> list[UserError]:
         for name in [m for m in dict.fromkeys(methods) if m in Task.model_fields]:
             if spec.get(name) is None:
                 what = f"the method '{name}' has no options"
-                fix = f"add `{name}: {{{', '.join(LwF.model_fields)}}}` beside `methods`"
+                options = _block_in(Task.model_fields[name].annotation).model_fields
+                fix = f"add `{name}: {{{', '.join(options)}}}` beside `methods`"
                 errors.append(UserError(source.where(loc), what, fix))
     return errors
 

@@ -12,6 +12,7 @@ from pipeline.params.schema import (
     Params,
     Report,
     Task,
+    Teacher,
     Training,
 )
 
@@ -20,6 +21,7 @@ BLOCKS: dict[str, type[Block]] = {
     "data": Data,
     "training": Training,
     "labels": Labels,
+    "teacher": Teacher,
     "generations.<name>": Generation,
     "tasks.<name>": Task,
     "tasks.<name>.lwf": LwF,

@@ -1,4 +1,4 @@
-"""What params.yaml may hold. Every description below is also a line of docs/params.md."""
+"""What params.yaml may hold. Every description below is also a line of the README."""
 
 from __future__ import annotations
 

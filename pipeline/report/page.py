@@ -48,7 +48,7 @@ def write(
     verdict: Verdict,
     champion: str | None,
 ) -> None:
-    """Write the page; equal inputs give equal bytes.
+    """Write the page; equal inputs give equal bytes, but for how long the stages took.
 
     Args:
         path: of the HTML file.

@@ -11,12 +11,15 @@ from pipeline import files
 from pipeline.report.measure import LabelQuality, Measured, interval
 
 
-def write(folder: Path, measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> None:
-    """Write `models.csv`, `curves.csv`, `confusion.csv` and `pseudo_labels.csv`."""
+def write(
+    folder: Path, measured: dict[str, Measured], quality: dict[str, LabelQuality], ships: str
+) -> None:
+    """Write `models.csv`, `curves.csv`, `pseudo_labels.csv`, and `confusion.csv` of the model that
+    ships."""
     _csv(folder / "models.csv", ["model", "split", "accuracy", "low", "high"], _models(measured))
     _csv(folder / "curves.csv", ["model", "step", "curve", "value"], _curves(measured))
     header = ["model", "split", "actual", "predicted"]
-    _csv(folder / "confusion.csv", header, _confusion(measured))
+    _csv(folder / "confusion.csv", header, _confusion(ships, measured[ships]))
     header = ["generation", "class", "rows"]
     _csv(folder / "pseudo_labels.csv", header, _pseudo_labels(measured, quality))
 
@@ -36,13 +39,12 @@ def _curves(measured: dict[str, Measured]) -> Iterable[tuple]:
                 yield from ((name, step, curve, f"{float(v):.6g}") for curve, v in row.items())
 
 
-def _confusion(measured: dict[str, Measured]) -> Iterable[tuple]:
-    """One line an image, as DVC's confusion template wants it."""
-    for name, model in measured.items():
-        split = list(model.seen)[-1]
-        seen = model.seen[split]
-        for actual, predicted in zip(seen.labels.tolist(), seen.logits.argmax(1).tolist()):
-            yield name, split, model.classes[actual], model.classes[predicted]
+def _confusion(name: str, model: Measured) -> Iterable[tuple]:
+    """One line an image, as DVC's confusion template wants it: on test where it was read."""
+    split = list(model.seen)[-1]
+    seen = model.seen[split]
+    for actual, predicted in zip(seen.labels.tolist(), seen.logits.argmax(1).tolist()):
+        yield name, split, model.classes[actual], model.classes[predicted]
 
 
 def _pseudo_labels(

@@ -21,7 +21,11 @@ def address(base: str) -> str:
     Raises:
         UserError: nothing has been tracked yet.
     """
-    experiment = connect().get_experiment_by_name(PIPELINES)
+    try:
+        experiment = connect().get_experiment_by_name(PIPELINES)
+    except Exception as error:  # whatever its kind, the user can only mend the address
+        what = f"cannot be reached ({type(error).__name__}: {str(error).splitlines()[0][:120]})"
+        raise UserError(uri(), what, "start the server, or unset MLFLOW_TRACKING_URI") from error
     if experiment is None:
         raise UserError(uri(), "holds no pipeline run yet", "run `dvc repro` first")
     return f"{base}/#/experiments/{experiment.experiment_id}/runs{COMPARE}"

@@ -71,7 +71,8 @@ def record_pipeline(
     with start(PIPELINES, name, tags) as tracker:
         tracker.params(params.model_dump(by_alias=True, exclude_unset=True))
         tracker.metrics(metrics)
-        for step, model in enumerate(["teacher", *params.generations]):
+        chain = [model for model in params.chain(params.final) if model not in params.tasks]
+        for step, model in enumerate(chain):
             found = {"generation/val_acc": f"val_acc/{model}", "generation/acc": f"acc/{model}"}
             known = {key: metrics[name] for key, name in found.items() if name in metrics}
             tracker.metrics(known, step)

@@ -35,14 +35,16 @@ def register(tracker: NullTracker, params: Params, name: str, metrics: Mapping[s
 
 def _promote(client: Any, run_id: str, model: str, name: str, val_acc: float) -> str:
     network, card = checkpoint.load(f"models/{name}")
+    val = {task: digests["val"] for task, digests in card["data"].items()}
+    scenario = card.get("task", {}).get("scenario")  # told tasks make another question
     tags = {
         "model.sha256": card["sha256"],
         "val_acc": f"{val_acc:.6f}",
-        "val_digest": files.digest({t: d["val"] for t, d in card["data"].items()}),
+        "val_digest": files.digest([val, scenario]),
         "classes": json.dumps(checkpoint.classes(card)),
         "name": name,
     }
-    number = _known(client, model, card["sha256"]) or _log(run_id, model, network, card)
+    number = _known(client, model, tags) or _log(run_id, model, network, card)
     for key, value in tags.items():
         client.set_model_version_tag(model, number, key, value)
     champion = _champion(client, model)
@@ -58,9 +60,10 @@ def better(champion: Mapping[str, str] | None, candidate: Mapping[str, str]) -> 
     and why."""
     if champion is None:
         return True, "there was none before"
-    if champion.get("model.sha256") == candidate["model.sha256"]:
+    same_images = champion.get("val_digest") == candidate["val_digest"]
+    if same_images and champion.get("model.sha256") == candidate["model.sha256"]:
         return True, "it is the same model"
-    if champion.get("val_digest") != candidate["val_digest"]:
+    if not same_images:
         return False, (
             "the candidate was measured on other val images, so the two cannot be compared; set "
             "the alias by hand if it shall move"
@@ -70,8 +73,10 @@ def better(champion: Mapping[str, str] | None, candidate: Mapping[str, str]) -> 
     return new >= old, f"val accuracy {new:.4f} {sign} {old:.4f} of the champion before"
 
 
-def _known(client: Any, model: str, sha256: str) -> str | None:
-    found = client.search_model_versions(f"name = '{model}' and tags.`model.sha256` = '{sha256}'")
+def _known(client: Any, model: str, tags: Mapping[str, str]) -> str | None:
+    """The version of the same weights measured on the same images, if there is one."""
+    same = [f"tags.`{key}` = '{tags[key]}'" for key in ("model.sha256", "val_digest")]
+    found = client.search_model_versions(" and ".join([f"name = '{model}'", *same]))
     return found[0].version if found else None
 
 
