@@ -11,7 +11,8 @@ from pydantic import ValidationError
 
 from pipeline.errors import UserError, nearest
 from pipeline.params.read import Source, read
-from pipeline.params.schema import Block, Params, Task
+from pipeline.params.schema import Params, Task
+from pipeline.params.words import block_in, expected, schema_at, wrong
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RESERVED = {"base"}
@@ -54,7 +55,7 @@ def _one_per_place(error: ValidationError) -> list[dict]:
 def _readable(source: Source, fault: dict) -> UserError:
     loc, kind, given = fault["loc"], fault["type"], fault["input"]
     where = source.where(loc)
-    block, field = _schema_at(loc)
+    block, field = schema_at(loc)
     if kind == "extra_forbidden":
         names = block.keys() if block else ()
         return UserError(where, f"unknown key '{loc[-1]}'", nearest(loc[-1], names))
@@ -63,68 +64,8 @@ def _readable(source: Source, fault: dict) -> UserError:
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
         return UserError(where, f"{given!r} is no such choice", nearest(given, names))
-    what = f"{given!r} is {_wrong(kind)}"
+    what = f"{given!r} is {wrong(kind)}"
     return UserError(where, what, f"expected {expected(field)}")
-
-
-def _wrong(kind: str) -> str:
-    if kind == "union":
-        return "not allowed here"
-    ranges = ("greater", "less", "too_short", "too_long")
-    return "out of range" if kind.startswith(ranges) or "too_" in kind else "of the wrong type"
-
-
-def _schema_at(loc: tuple) -> tuple[type[Block] | None, Any]:
-    """The block that a location lies in, and its field, where there is one."""
-    block, field = Params, None
-    for part in loc:
-        if block is None:
-            return None, field
-        known = block.keys().get(str(part))
-        if known is None:
-            # a name in a dict of models, or an index in a list, keeps the field before it
-            inner = _block_in(field.annotation) if field is not None else None
-            if inner is None or part == loc[-1] and inner is block:
-                return block, None
-            continue
-        field = known
-        block = _block_in(known.annotation) or (block if part == loc[-1] else None)
-    return block, field
-
-
-def _block_in(annotation: Any) -> type[Block] | None:
-    if isinstance(annotation, type) and issubclass(annotation, Block):
-        return annotation
-    inner = [_block_in(arg) for arg in getattr(annotation, "__args__", ())]
-    return next((block for block in inner if block), None)
-
-
-def expected(field: Any) -> str:
-    """`a number, 0 or more, less than 1`, from a field's type and bounds."""
-    if field is None:
-        return "a value"
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-    annotation = field.annotation
-    kind = words.get(annotation) or _kind(annotation)
-    bounds = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
-    limits = [
-        text.format(f"{getattr(rule, name):g}")
-        for rule in field.metadata
-        for name, text in bounds.items()
-        if getattr(rule, name, None) is not None
-    ]
-    return ", ".join([kind, *limits])
-
-
-def _kind(annotation: Any) -> str:
-    if _block_in(annotation):
-        return "a block of keys"
-    text = str(annotation)
-    choices = re.findall(r"'([^']*)'", text)
-    if text.startswith(("list", "typing.List")):
-        return "a list of names"
-    number = " or a whole number of at least 1" if "int" in text else ""
-    return f"{', '.join(choices)}{number}" if choices else "a value"
 
 
 def _lineage_faults(source: Source) -> list[UserError]:
@@ -241,7 +182,7 @@ def _task_faults(source: Source) -> list[UserError]:
         for name in [m for m in dict.fromkeys(methods) if m in Task.model_fields]:
             if spec.get(name) is None:
                 what = f"the method '{name}' has no options"
-                options = _block_in(Task.model_fields[name].annotation).model_fields
+                options = block_in(Task.model_fields[name].annotation).model_fields
                 fix = f"add `{name}: {{{', '.join(options)}}}` beside `methods`"
                 errors.append(UserError(source.where(loc), what, fix))
     return errors

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pipeline.params.check import expected
 from pipeline.params.schema import (
     Block,
     Data,
@@ -15,6 +14,7 @@ from pipeline.params.schema import (
     Teacher,
     Training,
 )
+from pipeline.params.words import expected
 
 BLOCKS: dict[str, type[Block]] = {
     "": Params,
