@@ -91,6 +91,8 @@ def test_a_study_touches_no_registry(finished, tmp_path, monkeypatch):
     from benchmarks import study
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LINEAGE_TRACKING")  # else nothing could be touched by anyone
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
     values = tiny_values()
     values["training"] |= {"steps": 2}
     values["generations"] = {}
@@ -104,5 +106,10 @@ def test_a_study_touches_no_registry(finished, tmp_path, monkeypatch):
     assert study.run(made) == table, "a row that stands there is not computed again"
     with open(made.csv, encoding="utf-8", newline="") as file:
         assert list(csv.DictReader(file)) == table
-    assert not list(Path().rglob("mlruns")) and not Path("mlartifacts/lineage").exists()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking.uri())
+    names = {experiment.name for experiment in client.search_experiments()}
+    assert "lineage-studies" in names and not names & {tracking.PIPELINES, tracking.STAGES}
+    assert client.search_registered_models() == []
     assert json.loads(Path("params.yaml").read_text())["report"]["register"] is True
