@@ -14,7 +14,7 @@ from safetensors.torch import save as save_tensors
 from pipeline import files
 from pipeline.networks import NETWORKS, Classifier, num_parameters
 
-SCHEMA = 1
+SCHEMA = 2  # 2: `network.image_size`
 
 
 def build(card: dict) -> Classifier:
@@ -24,7 +24,20 @@ def build(card: dict) -> Classifier:
     backbone = NETWORKS[spec["name"]](channels, spec["width"], spec["stochastic_depth"])
     heads = {head["task"]: len(head["classes"]) for head in card["heads"]}
     normalisation = card["normalisation"]
-    return Classifier(backbone, heads, normalisation["mean"], normalisation["std"], spec["dropout"])
+    return Classifier(
+        backbone,
+        heads,
+        normalisation["mean"],
+        normalisation["std"],
+        spec["dropout"],
+        spec["image_size"],
+    )
+
+
+def pixels(card: dict) -> int:
+    """Pixels of a channel of the images that a card's network sees inside."""
+    size = card["network"]["image_size"]
+    return size**2 if size else card["image_shape"][1] * card["image_shape"][2]
 
 
 def save(

@@ -2,26 +2,40 @@
 
 from pipeline.params.check import load
 from pipeline.params.schema import (
+    UDA,
+    Baseline,
     Data,
+    FineTune,
+    FixMatch,
     Generation,
     Labels,
     LwF,
+    Model,
+    OnlinePseudoLabel,
     Params,
     Report,
     Task,
     Teacher,
     Training,
+    WeakAndStrong,
 )
 
 __all__ = [
+    "Baseline",
     "Data",
+    "FineTune",
+    "FixMatch",
     "Generation",
     "Labels",
     "LwF",
+    "Model",
+    "OnlinePseudoLabel",
     "Params",
     "Report",
     "Task",
     "Teacher",
     "Training",
+    "UDA",
+    "WeakAndStrong",
     "load",
 ]

@@ -66,5 +66,5 @@ def _kind(annotation: Any) -> str:
     choices = re.findall(r"'([^']*)'", text)
     if text.startswith(("list", "typing.List")):
         return "a list of names"
-    number = " or a whole number of at least 1" if "int" in text else ""
+    number = " or a whole number of at least 1" if re.search(r"\bint\b", text) else ""
     return f"{', '.join(choices)}{number}" if choices else "a value"
