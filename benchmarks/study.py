@@ -103,7 +103,16 @@ def chain(values: dict) -> dict[str, float]:
     """Run every stage that `values` name, here, in a temporary folder; returns the metrics."""
     from pipeline import files
     from pipeline.params import load
-    from stages import extend, prepare, prepare_task, pseudo_label, report, student, teacher
+    from stages import (
+        baseline,
+        extend,
+        prepare,
+        prepare_task,
+        pseudo_label,
+        report,
+        student,
+        teacher,
+    )
 
     before, silence = os.getcwd(), redirect_stdout(io.StringIO())
     with tempfile.TemporaryDirectory() as folder, silence:
@@ -118,9 +127,11 @@ def chain(values: dict) -> dict[str, float]:
             for name in list(params.models())[1:]:
                 if name in params.tasks:
                     extend.main([name])
-                    continue
-                pseudo_label.main([name])
-                student.main([name])
+                elif name in params.baselines:
+                    baseline.main([name])
+                else:
+                    pseudo_label.main([name])
+                    student.main([name])
             report.main()
             return files.read_json("report/metrics.json")
         finally:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import importlib
 import os
 import shutil
 import signal
@@ -98,7 +100,10 @@ def tiny_values() -> dict:
     values["labels"] |= {"threshold": 0.0, "share": 0.5, "balance": "equal", "kind": "soft"}
     task = {"base": "g2", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
     task |= {"methods": ["lwf"], "lwf": {"weight": 1.0, "temperature": 2.0, "warmup_steps": 5}}
-    return values | {"generations": generations, "tasks": {"t1": task}, "final": "t1"}
+    baseline = {"learner": "fixmatch", "network": "small_cnn", "width": 0.25}
+    baseline |= {"fixmatch": {"weight": 1.0, "threshold": 0.5}}
+    values |= {"generations": generations, "baselines": {"b1": baseline}}
+    return values | {"tasks": {"t1": task}, "final": "t1"}
 
 
 def write_params(folder: Path, values: dict) -> Path:
@@ -123,9 +128,30 @@ def project(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
+def run_stages(*names: str) -> None:
+    """The `main` of some stages that take no argument, in the working folder."""
+    for name in names:
+        importlib.import_module(f"stages.{name}").main()
+
+
+def read_curves(path: Path) -> list[dict[str, str]]:
+    """The rows of a `curves.csv`."""
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def run_chain() -> None:
     """Every stage's `main` in the working folder, in the order of the graph."""
-    from stages import extend, prepare, prepare_task, pseudo_label, report, student, teacher
+    from stages import (
+        baseline,
+        extend,
+        prepare,
+        prepare_task,
+        pseudo_label,
+        report,
+        student,
+        teacher,
+    )
 
     params = load()
     prepare.main()
@@ -133,6 +159,8 @@ def run_chain() -> None:
     for generation in params.generations:
         pseudo_label.main([generation])
         student.main([generation])
+    for yardstick in params.baselines:
+        baseline.main([yardstick])
     for task in params.tasks:
         prepare_task.main([task])
         extend.main([task])

@@ -30,6 +30,7 @@ def params(generations: dict, tasks: dict, final: str, classes: list[str], test=
         }
         for name, (base, new) in tasks.items()
     }
+    values["baselines"] = {}
     values["final"] = final
     values["report"]["test"] = test
     return Params.model_validate(values)
@@ -63,6 +64,7 @@ def _model(params, name, rng, pictures, shape, each, absent) -> measure.Measured
         "parents": {parent: "0" * 64} if parent else {},
         "network": {"name": "small_cnn"},
         "num_parameters": 287_912,
+        "images_seen": 57_600,
         "sha256": "ab" * 32,
     }
     classes = [c for head in heads for c in head["classes"]]

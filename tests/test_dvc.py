@@ -175,6 +175,12 @@ CHANGES = {
         lambda v: v["tasks"].update(t2=v["tasks"]["t1"] | {"base": "g1"}),
         ["extend@t2", "prepare_task@t2", "report"],
     ),
+    "edit b1": (lambda v: v["baselines"]["b1"].update(width=0.5), ["baseline@b1", "report"]),
+    "drop b1": (lambda v: v.update(baselines={}), ["report"]),
+    "b1 teaches": (
+        lambda v: v["generations"]["g2"].update(teacher="b1"),
+        follows("g2"),
+    ),
     "edit report": (lambda v: v["report"].update(test=False), ["report"]),
     "edit labels": (
         lambda v: v["labels"].update(share=0.4),
@@ -184,7 +190,7 @@ CHANGES = {
 }
 
 
-QUICK = ("edit g2", "add g3", "add t2", "nothing")
+QUICK = ("edit g2", "add g3", "add t2", "edit b1", "nothing")
 
 
 @pytest.mark.parametrize(
@@ -232,7 +238,7 @@ def runs(reproduced) -> dict[str, list]:
     }
 
 
-EXECUTED = ["prepare", "teacher", "pseudo_label@g1", "student@g1"]
+EXECUTED = ["prepare", "teacher", "pseudo_label@g1", "student@g1", "baseline@b1"]
 
 
 @pytest.fixture
@@ -292,6 +298,6 @@ def test_the_run_of_the_pipeline_compares_and_links(runs, stage_runs, reproduced
 
 
 def test_the_committed_graph_has_a_stage_for_every_entry_of_params():
-    values, each = real_values(), {"generations", "tasks"}
+    values, each = real_values(), {"generations", "baselines", "tasks"}
     loops = {stage["foreach"][2:-1] for stage in GRAPH["stages"].values() if "foreach" in stage}
     assert loops == each <= values.keys()

@@ -328,6 +328,12 @@ class Params(Block):
             return self.generations[name].teacher
         return self.tasks[name].base if name in self.tasks else None
 
+    def taught_by(self, name: str) -> str:
+        """What `name` learnt from, for people: a model, labels, or the way of a yardstick."""
+        if name in self.baselines and self.baselines[name].learner != "supervised":
+            return self.baselines[name].learner
+        return self.parent(name) or "labels"
+
     def stage_of(self, name: str) -> str:
         """The DVC stage that makes model `name`."""
         if name in self.tasks:

@@ -42,15 +42,16 @@ def _table(params: Params, measured: dict[str, Measured], metrics: dict[str, flo
     head = ["model", "from"]
     for split in splits:
         head += [split, "95\u202f%"]
-    head += ["val NLL", "classes", "weights", "network"]
+    head += ["val NLL", "classes", "weights", "images seen", "network"]
     rows = []
     for name, model in measured.items():
-        row = [tag("strong", name), params.parent(name) or "labels"]
+        row = [tag("strong", name), params.taught_by(name)]
         for seen in model.seen.values():
             share = seen.accuracy
             row += [percent(share), between(*interval(share, len(seen.labels)))]
         row += [f"{metrics[f'val_loss/{name}']:.3f}", len(model.classes)]
-        rows.append([*row, f"{model.card['num_parameters']:,}", model.card["network"]["name"]])
+        counts = [f"{model.card[key]:,}" for key in ("num_parameters", "images_seen")]
+        rows.append([*row, *counts, model.card["network"]["name"]])
     return table(head, rows, left=2)
 
 

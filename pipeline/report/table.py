@@ -25,7 +25,7 @@ def closing_table(params: Params, metrics: Mapping[str, float], verdict: Mapping
         test = metrics.get(f"acc/{name}")
         weights = f"{metrics[f'num_parameters/{name}']:,.0f}"
         shown = "not read" if test is None else f"{test:.4f}"
-        rows.append((name, params.parent(name) or "labels", weights, val, shown))
+        rows.append((name, params.taught_by(name), weights, val, shown))
     return f"{aligned(rows)}\n\n" + "\n".join(verdict["sentences"])
 
 
