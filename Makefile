@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro show ui test test-slow lint format study-digits bench requirements clean
+.PHONY: help setup check repro preset show ui test test-slow lint format study-digits bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -27,6 +27,13 @@ check: setup ## check params.yaml without running anything
 repro: check ## run what has changed of the chain, then show the table
 	dvc repro
 	@python -m pipeline show
+
+preset: setup ## run presets/$(NAME) on the images in IMAGES, e.g. NAME=cifar10-cpu IMAGES=~/cifar10
+	@test -f "presets/$(NAME)/params.yaml" && test -d "$(IMAGES)" || \
+		{ echo "error: preset: NAME=$(NAME) or IMAGES=$(IMAGES) is not there; fix: make preset NAME=cifar10-cpu IMAGES=<folder with train/ and test/>" >&2; exit 2; }
+	@mkdir -p presets/$(NAME)/data/pseudo_labels
+	@ln -sfn "$(abspath $(IMAGES))" presets/$(NAME)/data/cifar10
+	cd presets/$(NAME) && python -m pipeline check && dvc repro && python -m pipeline show
 
 show: setup ## show the table of the last run
 	@python -m pipeline show
@@ -50,6 +57,9 @@ format: setup ## let ruff mend what it can
 
 study-digits: setup ## the table over seeds in benchmarks/RESULTS.md (continues where it stopped)
 	python -m benchmarks.study_digits
+
+study-noisy-student: setup ## generations beside their yardsticks, ablations; IMAGES=<CIFAR-10> adds it
+	python -m benchmarks.study_noisy_student $(if $(IMAGES),--images $(IMAGES))
 
 bench: setup ## speed of augmentation, feeding and training steps against what others ship
 	OMP_NUM_THREADS=1 python -m benchmarks.augment

@@ -1,6 +1,8 @@
 """Studies: the same chain over arms and seeds, a row each in a committed CSV.
 
-A row that stands in the file is not computed again, so a study can be stopped and continued.
+A row that stands in the file is not computed again, so a study can be stopped and continued; its
+`recipe`, a hash of the params, tells rows of other params apart. (Rows without one are older than
+that column and count.)
 Chains run two at a time, each on one thread in a temporary folder, with no tracking of their own;
 each finished row is a run in the MLflow experiment `lineage-studies`. Hyper-parameters are chosen
 on val with one set of seeds (`report.test: false`), claims are made on other seeds.
@@ -23,6 +25,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline import files
+
 PROCESSES = 2
 
 
@@ -36,8 +40,10 @@ class Study:
         arms: by name, the keys that differ: `{"generations.g1.labels.kind": "hard"}`; a value of
             `DROP` removes the key.
         seeds: each sets `seed` and `data.seed`.
-        columns: names in `report/metrics.json` to keep.
+        columns: names in `report/metrics.json` to keep; `seconds` is the time of the chain.
         test: whether the chains may read test.
+        params: the params.yaml to start from.
+        arms_first: finish an arm on all seeds before the next one begins.
     """
 
     name: str
@@ -46,6 +52,17 @@ class Study:
     columns: list[str]
     test: bool
     params: Path = Path("params.yaml")
+    arms_first: bool = False
+
+    def values(self, arm: str, seed: int) -> dict:
+        """The params of an arm at a seed."""
+        return changed(_values(self.params), self.arms[arm], seed, self.test)
+
+    def recipe(self, arm: str) -> str:
+        """What tells an arm's params from others: neither the seed nor where images lie matters."""
+        values = self.values(arm, 0)
+        values["data"] = {k: v for k, v in values["data"].items() if k != "root"}
+        return files.digest(values)[:12]
 
     @property
     def csv(self) -> Path:
@@ -57,28 +74,33 @@ DROP = object()
 
 
 def rows(study: Study) -> list[dict[str, str]]:
-    """The rows computed so far."""
+    """The rows computed so far, of these arms with these params."""
     if not study.csv.is_file():
         return []
     with open(study.csv, encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        found = list(csv.DictReader(file))
+    recipes = {arm: study.recipe(arm) for arm in study.arms}
+    return [row for row in found if row.get("recipe") in (None, recipes.get(row["arm"]))]
 
 
 def run(study: Study) -> list[dict[str, str]]:
     """Compute the missing rows, appending each as it is done; returns all."""
     done = {(row["arm"], int(row["seed"])) for row in rows(study)}
-    waiting = [(a, s) for s in study.seeds for a in study.arms if (a, s) not in done]
+    pairs = [(arm, seed) for seed in study.seeds for arm in study.arms]
+    if study.arms_first:
+        pairs = [(arm, seed) for arm in study.arms for seed in study.seeds]
+    waiting = [pair for pair in pairs if pair not in done]
     started = time.monotonic()
     context = get_context("spawn")
     with ProcessPoolExecutor(PROCESSES, mp_context=context, initializer=_one_thread) as pool:
         jobs = {}
         for arm, seed in waiting:
-            values = changed(_values(study.params), study.arms[arm], seed, study.test)
-            jobs[pool.submit(chain, values)] = (arm, seed)
+            jobs[pool.submit(chain, study.values(arm, seed))] = (arm, seed)
         for count, job in enumerate(as_completed(jobs), 1):
             arm, seed = jobs[job]
             found = job.result()
-            _append(study, {"arm": arm, "seed": seed} | {k: found.get(k) for k in study.columns})
+            row = {"arm": arm, "seed": seed, "recipe": study.recipe(arm)}
+            _append(study, row | {k: found.get(k) for k in study.columns})
             _track(study, arm, seed, found)
             minutes = (time.monotonic() - started) / 60
             print(f"{study.name}: {count}/{len(waiting)} {arm} seed {seed}, {minutes:.1f} minutes")
@@ -101,7 +123,6 @@ def changed(values: dict, arm: Mapping[str, Any], seed: int, test: bool) -> dict
 
 def chain(values: dict) -> dict[str, float]:
     """Run every stage that `values` name, here, in a temporary folder; returns the metrics."""
-    from pipeline import files
     from pipeline.params import load
     from stages import (
         baseline,
@@ -114,6 +135,7 @@ def chain(values: dict) -> dict[str, float]:
         teacher,
     )
 
+    started = time.monotonic()
     before, silence = os.getcwd(), redirect_stdout(io.StringIO())
     with tempfile.TemporaryDirectory() as folder, silence:
         os.chdir(folder)
@@ -133,7 +155,8 @@ def chain(values: dict) -> dict[str, float]:
                     pseudo_label.main([name])
                     student.main([name])
             report.main()
-            return files.read_json("report/metrics.json")
+            seconds = round(time.monotonic() - started, 1)
+            return files.read_json("report/metrics.json") | {"seconds": seconds}
         finally:
             os.chdir(before)
 
@@ -184,11 +207,14 @@ def _one_thread() -> None:
 
 
 def _append(study: Study, row: dict[str, Any]) -> None:
-    new = not study.csv.is_file()
     study.csv.parent.mkdir(parents=True, exist_ok=True)
-    with open(study.csv, "a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
+    with open(study.csv, "a+", encoding="utf-8", newline="") as file:
+        file.seek(0)
+        header = next(csv.reader(file), None)
+        writer = csv.DictWriter(
+            file, header or list(row), lineterminator="\n", extrasaction="ignore"
+        )
+        if header is None:
             writer.writeheader()
         writer.writerow(row)
 

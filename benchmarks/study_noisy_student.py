@@ -1,0 +1,198 @@
+"""Noisy Student beside its yardsticks, and what each part of it is worth.
+
+`python -m benchmarks.study_noisy_student` (`make study-noisy-student`) continues two CSVs in
+`benchmarks/results/` and prints the tables of `benchmarks/RESULTS.md`:
+
+- `noisy_student_digits`: the digits, one arm for each part left out or changed;
+- `noisy_student_cifar10`: the preset cifar10-cpu, with `--images` a folder that holds CIFAR-10 as
+  `train/<class>/` and `test/<class>/`; without it that study is left out.
+
+Yardsticks: `supervised` has the last generation's network, noise and steps, but labels alone;
+`uda` and `fixmatch` see as many images as the whole lineage, all forward passes counted: those of
+the training of every model and those that made the pseudo-labels.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.study import Study, mean_interval, paired, run, summary
+
+FIXMATCH = {"learner": "fixmatch", "fixmatch": {"weight": 1.0, "threshold": 0.95}}
+UDA = {
+    "learner": "uda",
+    "uda": {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0},
+}
+
+# --- digits -----------------------------------------------------------------------------------
+
+DIGITS_IMAGES = 2 * 400 * 24 * 6 + 400 * 24 + 2 * 850  # students, teacher, labelling
+DIGITS_STEPS = round(DIGITS_IMAGES / (24 * 11))  # a step: labelled, weak and strong views
+STUDENTS = ("g1", "g2")
+
+
+def each(key: str, value: object) -> dict[str, object]:
+    """The same change for every student, and for none else."""
+    return {f"generations.{name}.{key}": value for name in STUDENTS}
+
+
+def digits() -> Study:
+    """Two generations on the digits; every arm has the same teacher at a seed."""
+    chain = {
+        "tasks": {},
+        "generations": {
+            "g1": {"teacher": "teacher", "network": "small_cnn"},
+            "g2": {"teacher": "g1", "network": "wide_cnn"},
+        },
+        "final": "g2",
+        "report.register": False,
+    }
+    wide = {"network": "wide_cnn"}
+    fewer = {"training": {"steps": DIGITS_STEPS, "warmup_steps": 50}}
+    yardsticks = {
+        "supervised": {"learner": "supervised", **wide},
+        "uda": {**UDA, **wide, **fewer},
+        "fixmatch": {**FIXMATCH, **wide, **fewer},
+    }
+    changes = {
+        "default": {"baselines": yardsticks},
+        "no RandAugment": each("training.num_ops", 0),
+        "no dropout": each("training.dropout", 0.0),
+        "no noise": each("training.num_ops", 0)
+        | each("training.dropout", 0.0)
+        | each("training.shift", 0),
+        "hard labels": each("labels.kind", "hard"),
+        "no balance": each("labels.balance", "none"),
+        "all images": each("labels.share", 1.0) | each("labels.threshold", 0.0),
+        "threshold 0.9": each("labels.share", 1.0) | each("labels.threshold", 0.9),
+        "aligned": each("labels.align", "uniform"),
+        "no EMA": {"training.ema": 0.0},
+        "small g2": {"generations.g2.network": "small_cnn"},
+        "from teacher": {"generations.g2.network": "small_cnn"} | each("init", "teacher"),
+        "separate BN": each("training.batch_norm", "separate"),
+    }
+    return Study(
+        name="noisy_student_digits",
+        arms={arm: chain | change for arm, change in changes.items()},
+        seeds=range(200, 210),
+        columns=[f"acc/{name}" for name in ("teacher", *STUDENTS, *yardsticks)]
+        + [f"val_acc/{name}" for name in ("teacher", *STUDENTS)]
+        + [f"pseudo_labels/{name}/{what}" for name in STUDENTS for what in WHAT]
+        + ["seconds"],
+        test=True,
+    )
+
+
+WHAT = ("accuracy", "kept_share")
+
+# --- CIFAR-10 ---------------------------------------------------------------------------------
+
+PRESET = Path("presets/cifar10-cpu/params.yaml")
+GENERATIONS = ("g1", "g2", "g3")
+
+
+def cifar10(images: Path, seeds: range, test: bool) -> Study:
+    """The preset as it is, and the two yardsticks each by itself."""
+    common = {"data.root": str(images.resolve()), "report.register": False}
+    model = {"network": "resnet_9", "width": 0.25}
+    alone = {"generations": {}, "teacher.training": {"steps": 1, "warmup_steps": 0}}
+    arms = {"lineage": dict(common)}
+    for name, options in {"uda": UDA, "fixmatch": FIXMATCH}.items():
+        training = {"steps": CIFAR10_STEPS, "unlabelled_ratio": 7, "labelled_view": "weak"}
+        yardstick = {name: {**options, **model, "training": training}}
+        arms[name] = common | alone | {"baselines": yardstick, "final": name}
+    return Study(
+        name="noisy_student_cifar10",
+        arms=arms,
+        seeds=seeds,
+        columns=[
+            f"{split}/{name}"
+            for split in ("acc", "val_acc")
+            for name in ("teacher", *GENERATIONS, "supervised", "uda", "fixmatch")
+        ]
+        + [f"pseudo_labels/{name}/accuracy" for name in GENERATIONS]
+        + [f"images_seen/{n}" for n in ("teacher", *GENERATIONS, "supervised", "uda", "fixmatch")]
+        + ["seconds"],
+        test=test,
+        params=PRESET,
+        arms_first=True,
+    )
+
+
+CIFAR10_STEPS = 4700
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def against(table: list[dict[str, str]], arm: str, column: str) -> np.ndarray:
+    """`column` of an arm minus that of `default`, seed by seed, in points."""
+    values = {(row["arm"], row["seed"]): float(row[column]) for row in table if row[column]}
+    seeds = [seed for name, seed in values if name == arm and ("default", seed) in values]
+    return 100 * np.array([values[arm, seed] - values["default", seed] for seed in seeds])
+
+
+def line(name: str, values: np.ndarray) -> str:
+    """A row of a table of differences."""
+    if len(values) < 2:
+        return f"| {name} | {len(values)} | n/a | n/a |"
+    mean, half = mean_interval(values)
+    above = f"{(values > 0).sum()} of {len(values)}"
+    return f"| {name} | {len(values)} | {mean:+.2f} ± {half:.2f} | {above} |"
+
+
+def differences(rows: Mapping[str, np.ndarray]) -> str:
+    """A table of paired differences in points."""
+    head = "| difference, seed by seed | n | mean and 95 % interval | seeds above zero |"
+    return "\n".join([head, "|---|---|---|---|", *(line(n, v) for n, v in rows.items())])
+
+
+def digits_tables(study: Study, table: list[dict[str, str]]) -> str:
+    """The default arm in full; every other against it."""
+    default = Study(study.name, {"default": {}}, study.seeds, study.columns, study.test)
+    gains = {
+        f"g2 - {name}": 100 * paired(table, "acc/g2", f"acc/{name}", "default")
+        for name in ("teacher", "supervised", "uda", "fixmatch")
+    }
+    arms = [arm for arm in study.arms if arm != "default"]
+    changes = {f"{arm}, g2": against(table, arm, "acc/g2") for arm in arms}
+    return "\n\n".join([summary(default, table), differences(gains), differences(changes)])
+
+
+def cifar10_tables(study: Study, table: list[dict[str, str]], split: str) -> str:
+    """Every model's accuracy, and the last generation against the rest."""
+    found = {(row["arm"], row["seed"]): row for row in table}
+    rows: dict[str, np.ndarray] = {}
+    for name in ("teacher", "supervised", "uda", "fixmatch"):
+        arm = name if name in study.arms else "lineage"
+        seeds = [s for a, s in found if a == "lineage" and (arm, s) in found]
+        rows[f"g3 - {name}"] = 100 * np.array(
+            [
+                float(found["lineage", s][f"{split}/g3"]) - float(found[arm, s][f"{split}/{name}"])
+                for s in seeds
+            ]
+        )
+    return "\n\n".join([summary(study, table), differences(rows)])
+
+
+def main() -> None:
+    """Run what is missing, print means and paired differences."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, help="CIFAR-10 as train/<class>/, test/<class>/")
+    parser.add_argument("--only", choices=("digits", "cifar10"), help="one of the two studies")
+    parser.add_argument("--seeds", type=int, default=3, help="of CIFAR-10, from 100 on")
+    options = parser.parse_args()
+    if options.only != "cifar10":
+        study = digits()
+        print(digits_tables(study, run(study)))
+    if options.images and options.only != "digits":
+        study = cifar10(options.images, range(100, 100 + options.seeds), test=True)
+        print(cifar10_tables(study, run(study), "acc"))
+
+
+if __name__ == "__main__":
+    main()
