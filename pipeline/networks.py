@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.wide_resnet import WideResNet
+from pipeline.zoo import ZOO
 
 
 class SmallCNN(nn.Module):
@@ -64,6 +65,7 @@ NETWORKS = {
     "small_cnn": small_cnn,
     "wide_cnn": wide_cnn,
     "wrn_28_2": wrn_28_2,
+    **ZOO,
 }
 
 
@@ -84,7 +86,8 @@ class Classifier(nn.Module):
         backbone: maps float (N, C, H, W) to (N, num_features).
         heads: number of classes of each task's block, in the order of the tasks.
         mean, std: of each channel on the 0..1 scale.
-        dropout: on the features, before the heads (model noise; off in eval mode).
+        dropout: on the features, before the heads, and in the backbone's own dropout layers
+            (model noise; off in eval mode).
     """
 
     def __init__(
@@ -98,6 +101,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.dropout = dropout
+        for layer in backbone.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = dropout
         self.heads = nn.ModuleDict()
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))

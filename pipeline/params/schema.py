@@ -10,7 +10,50 @@ from pydantic.fields import FieldInfo
 
 # The names live here as well as in the dicts they name, so that checking a file need not
 # import torch; tests hold the two together.
-NetworkName = Literal["small_cnn", "wide_cnn", "wrn_28_2"]
+NetworkName = Literal[
+    "small_cnn",
+    "wide_cnn",
+    "wrn_28_2",
+    "torchvision/resnet18",
+    "torchvision/resnet34",
+    "torchvision/resnet50",
+    "torchvision/resnet101",
+    "torchvision/resnet152",
+    "torchvision/resnext50_32x4d",
+    "torchvision/resnext101_32x8d",
+    "torchvision/wide_resnet50_2",
+    "torchvision/wide_resnet101_2",
+    "torchvision/densenet121",
+    "torchvision/densenet169",
+    "torchvision/densenet201",
+    "torchvision/mobilenet_v2",
+    "torchvision/mobilenet_v3_small",
+    "torchvision/mobilenet_v3_large",
+    "torchvision/efficientnet_b0",
+    "torchvision/efficientnet_b1",
+    "torchvision/efficientnet_b2",
+    "torchvision/efficientnet_b3",
+    "torchvision/efficientnet_b4",
+    "torchvision/efficientnet_b5",
+    "torchvision/efficientnet_b6",
+    "torchvision/efficientnet_b7",
+    "torchvision/efficientnet_v2_s",
+    "torchvision/efficientnet_v2_m",
+    "torchvision/efficientnet_v2_l",
+    "torchvision/convnext_tiny",
+    "torchvision/convnext_small",
+    "torchvision/convnext_base",
+    "torchvision/convnext_large",
+    "torchvision/regnet_y_400mf",
+    "torchvision/regnet_y_800mf",
+    "torchvision/regnet_y_1_6gf",
+    "torchvision/regnet_y_3_2gf",
+    "torchvision/shufflenet_v2_x0_5",
+    "torchvision/shufflenet_v2_x1_0",
+    "torchvision/vgg11_bn",
+    "torchvision/vgg16_bn",
+    "torchvision/vgg19_bn",
+]
 SourceName = Literal["digits"]
 OptimizerName = Literal["sgd", "adamw"]
 MethodName = Literal["lwf"]
@@ -121,7 +164,9 @@ class Model(Block):
     """What every trained model states."""
 
     network: NetworkName = Field(description="architecture")
-    width: float = Field(1.0, gt=0, le=16, description="multiplies the channels")
+    width: float = Field(
+        1.0, gt=0, le=16, description="multiplies the channels; 1 for `torchvision/`"
+    )
     training: TrainingOverride = Field(
         TrainingOverride(), description="keys of `training` that differ for this model"
     )

@@ -67,4 +67,6 @@ def _kind(annotation: Any) -> str:
     if text.startswith(("list", "typing.List")):
         return "a list of names"
     number = " or a whole number of at least 1" if "int" in text else ""
-    return f"{', '.join(choices)}{number}" if choices else "a value"
+    # a family such as torchvision/resnet18, torchvision/resnet34 is one word; the README lists it
+    families = dict.fromkeys(re.sub("/.*", "/...", choice) for choice in choices)
+    return f"{', '.join(families)}{number}" if choices else "a value"
