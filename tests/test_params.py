@@ -47,6 +47,7 @@ OUT_OF_RANGE = {
     "training.magnitude": [-1, 31],
     "training.keep": ["first"],
     "training.evaluate_every": [0],
+    "training.train": ["head"],
     "labels.threshold": [-0.1, 1.1],
     "labels.share": [0.0, 1.1],
     "labels.temperature": [0.0, 101.0],

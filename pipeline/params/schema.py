@@ -128,6 +128,10 @@ class Training(Block):
         description="the weights that ship: the last, or those best on val (first of equals)"
     )
     evaluate_every: int = Field(ge=1, description="steps between two looks at val")
+    train: Literal["all", "fc", "new_head"] = Field(
+        description="`all` weights, `fc` = the fully connected layers and the heads, or the "
+        "`new_head` alone; the others stay as they began"
+    )
 
 
 class Labels(Block):
