@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import checkpoint, machine, randomness
+from pipeline import checkpoint, machine, pretrained, randomness
 from pipeline.data.batches import Stream
 from pipeline.data.store import Dataset
 from pipeline.fit import finish, fit, look_at, on, views, within_reach
 from pipeline.learner import Learner
 from pipeline.machine import Machine
+from pipeline.networks import Classifier
 from pipeline.params import Params, Training
 from pipeline.tracking import NullTracker
 
@@ -50,9 +51,8 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
     """Train a model and write `models/<name>/`; returns its card."""
     settings = machine.load()
     device = machine.device(settings)
-    card = describe(job)
-    torch.manual_seed(randomness.torch_seed(job.params.seed, job.name, "init"))
-    network = checkpoint.build(card).to(device)
+    network, card = begin(job)
+    network.to(device)
     autocast = machine.suit(settings, network)
     loss_weights = {"pseudo": job.training.unlabelled_weight}
     learner = Learner(network, job.training, loss_weights, autocast)
@@ -69,6 +69,20 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
         depends=[card, _targets_digest(job)],
         done=lambda history: finish(learner, card, look, history),
     )
+
+
+def begin(job: Job) -> tuple[Classifier, dict]:
+    """The network before its first step, and its card.
+
+    Raises:
+        UserError: the pretrained weights are not there, not those named, or do not fit.
+    """
+    given = pretrained.read(job.params, job.name)
+    card = pretrained.noted(describe(job), given)
+    torch.manual_seed(randomness.torch_seed(job.params.seed, job.name, "init"))
+    network = checkpoint.build(card)
+    pretrained.fill(network.backbone, given)
+    return network, card
 
 
 def describe(job: Job) -> dict:

@@ -164,12 +164,24 @@ TrainingOverride = _partial(Training)
 LabelsOverride = _partial(Labels)
 
 
+class Pretrained(Block):
+    """A file of weights to begin from."""
+
+    file: str = Field(
+        min_length=1, description="`.safetensors`, or torch's `.pth` or `.pt`, in this folder"
+    )
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; `sha256sum` prints it")
+
+
 class Model(Block):
     """What every trained model states."""
 
     network: NetworkName = Field(description="architecture")
     width: float = Field(
         1.0, gt=0, le=16, description="multiplies the channels; 1 for `torchvision/`"
+    )
+    pretrained: Pretrained | None = Field(
+        None, description="weights that the backbone begins from; random without"
     )
     training: TrainingOverride = Field(
         TrainingOverride(), description="keys of `training` that differ for this model"
