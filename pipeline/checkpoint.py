@@ -15,7 +15,7 @@ from pipeline import files
 from pipeline.networks import NETWORKS, Classifier, num_parameters
 from pipeline.zoo import check_images
 
-SCHEMA = 1
+SCHEMA = 2  # 2: `network.image_size`
 
 
 def build(card: dict) -> Classifier:
@@ -25,12 +25,25 @@ def build(card: dict) -> Classifier:
         UserError: the images are too small for the network.
     """
     spec = card["network"]
-    check_images(card["name"], spec["name"], card["image_shape"])
+    check_images(card["name"], spec["name"], card["image_shape"], spec["image_size"])
     channels = card["image_shape"][0]
     backbone = NETWORKS[spec["name"]](channels, spec["width"], spec["stochastic_depth"])
     heads = {head["task"]: len(head["classes"]) for head in card["heads"]}
     normalisation = card["normalisation"]
-    return Classifier(backbone, heads, normalisation["mean"], normalisation["std"], spec["dropout"])
+    return Classifier(
+        backbone,
+        heads,
+        normalisation["mean"],
+        normalisation["std"],
+        spec["dropout"],
+        spec["image_size"],
+    )
+
+
+def pixels(card: dict) -> int:
+    """Pixels of a channel of the images that a card's network sees inside."""
+    size = card["network"]["image_size"]
+    return size**2 if size else card["image_shape"][1] * card["image_shape"][2]
 
 
 def save(

@@ -15,7 +15,16 @@ from pipeline.data import tasks
 from pipeline.data.batches import Stream
 from pipeline.data.store import Dataset
 from pipeline.errors import UserError
-from pipeline.fit import finish, fit, look_at, on, views, within_reach
+from pipeline.fit import (
+    finish,
+    fit,
+    images_seen,
+    labelled_view,
+    look_at,
+    on,
+    unlabelled,
+    within_reach,
+)
 from pipeline.learner import HeadLearner, Learner
 from pipeline.machine import Machine
 from pipeline.methods import METHODS, Blocks, Method
@@ -91,7 +100,10 @@ def check(job: Extension, base: dict) -> None:
 
 def describe(job: Extension, base: dict) -> dict:
     """The card of the extended model: the base's, a head more."""
-    data = {split: job.dataset.digest(split) for split in ("labelled", "val")}
+    splits = ["labelled", "val"]
+    if any(METHODS[name].streams for name in job.task.methods):
+        splits.append("unlabelled")
+    data = {split: job.dataset.digest(split) for split in splits}
     return {
         **{key: base[key] for key in ("image_shape", "normalisation")},
         "name": job.name,
@@ -131,7 +143,8 @@ def grow(network: Classifier, job: Extension, device: torch.device) -> Blocks:
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     per_task = [slice(start, start + size) for start, size in zip(starts, sizes)]
     old = [slice(0, total)] if job.task.scenario == "class" else per_task
-    return Blocks(old, slice(total, total + len(job.dataset.classes)))
+    new = slice(total, total + len(job.dataset.classes))
+    return Blocks(old, new, slice(0, new.stop) if job.task.ce_over == "all" else new)
 
 
 def stream(job: Extension, columns: slice, settings: Machine, device: torch.device) -> Stream:
@@ -145,7 +158,7 @@ def stream(job: Extension, columns: slice, settings: Machine, device: torch.devi
         images=within_reach(job.dataset.array("labelled"), settings, device),
         targets=targets.to(device),
         num=job.training.batch_size,
-        view=views(job.training, job.dataset.image_shape)[1],
+        view=labelled_view(job.training, job.dataset.image_shape),
         device=device,
     )
 
@@ -164,12 +177,15 @@ def _train(
     """The new head alone for the warm-up that a method asks for, then everything; returns what
     `done` gives."""
     device = network.mean.device
-    columns = slice(0, blocks.new.stop) if job.task.ce_over == "all" else blocks.new
-    streams = {"labelled": stream(job, columns, settings, device)}
-    autocast = machine.suit(settings, network)
+    columns = blocks.trained
+    new = {"labelled": stream(job, columns, settings, device)}
+    wanted = {name for method in methods.values() for name in method.streams}
+    others = unlabelled(job.dataset, wanted, job.training, settings, device)
+    autocast = machine.suit(settings, network, checkpoint.pixels(card))
     warmup = max((getattr(m.options, "warmup_steps", 0) for m in methods.values()), default=0)
+    card["images_seen"] = images_seen(new, warmup) + images_seen(new | others, job.training.steps)
 
-    def run(learner: Learner, phase: str, tracker: NullTracker, done: Callable) -> Any:
+    def run(learner: Learner, streams: dict, phase: str, tracker, done: Callable) -> Any:
         return fit(
             learner,
             streams,
@@ -188,7 +204,7 @@ def _train(
             update={"steps": warmup, "ema": 0.0, "warmup_steps": 0, "evaluate_every": warmup}
         )
         head = HeadLearner(network, recipe, autocast=autocast, columns=columns)
-        run(head, ".head", NullTracker(), lambda *_: None)
+        run(head, new, ".head", NullTracker(), lambda *_: None)
     learner = Learner(
         network,
         job.training,
@@ -196,4 +212,4 @@ def _train(
         methods=list(methods.values()),
         columns=columns,
     )
-    return run(learner, "", tracker, done)
+    return run(learner, new | others, "", tracker, done)

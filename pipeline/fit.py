@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline import checkpoint, evaluate, files, signals
 from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.data import tasks
 from pipeline.data.batches import Batches, Stream, View
+from pipeline.data.store import Dataset
 from pipeline.errors import UserError
 from pipeline.learner import Learner
 from pipeline.machine import Machine
@@ -39,6 +41,38 @@ def views(training: Training, image_shape: tuple[int, int, int]) -> tuple[View, 
     if not training.num_ops:
         return weak, weak
     return weak, StrongView(weak, RandAugment(n=training.num_ops, m=training.magnitude))
+
+
+def labelled_view(training: Training, image_shape: tuple[int, int, int]) -> View:
+    """The view of labelled images in training."""
+    weak, strong = views(training, image_shape)
+    return strong if training.labelled_view == "strong" else weak
+
+
+def images_seen(streams: dict[str, Stream], steps: int) -> int:
+    """Images that go through the network in so many steps, every view counted."""
+    return steps * Batches(streams, seed=0, model="").images_per_step
+
+
+def unlabelled(
+    dataset: Dataset, wanted: Collection[str], training: Training, settings: Machine, device
+) -> dict[str, Stream]:
+    """The parts of unlabelled images that methods want (see `Method.streams`).
+
+    Raises:
+        UserError: some are wanted, but there are no such images.
+    """
+    if not wanted:
+        return {}
+    if not len(dataset.array("unlabelled")):
+        fix = "lower labels_per_class, val or test, or add images"
+        raise UserError(str(dataset.folder), "there are no unlabelled images", fix)
+    weak, strong = views(training, dataset.image_shape)
+    images = within_reach(dataset.array("unlabelled"), settings, device)
+    stream = partial(
+        Stream, images, None, training.num_unlabelled, device=device, order="unlabelled"
+    )
+    return {name: stream({"weak": weak, "unlabelled": strong}[name]) for name in sorted(wanted)}
 
 
 def look_at(card: dict, device: torch.device) -> Callable[[Learner], Row]:
@@ -124,7 +158,8 @@ def within_reach(images: np.ndarray, settings: Machine, device: torch.device):
 
 def _csv(rows: list[Row]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    names = dict.fromkeys(name for row in rows for name in row)  # a phase may lack a loss
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue()

@@ -24,9 +24,10 @@ if TYPE_CHECKING:  # a teacher is not retrained when a method changes
 class Learner:
     """Trains a classifier on the weighted sum of the cross-entropies of a batch's parts.
 
-    One joint forward pass over all parts; each part's loss is the sum of its weighted samples over
-    its size. With the parts `labelled` and `pseudo` this is the noisy student of Xie et al. 2020
-    (arXiv:1911.04252): L = H_labelled + unlabelled_weight * H_pseudo.
+    One joint forward pass over all parts (or one for each, `batch_norm: separate`); a part's loss
+    is the sum of its weighted samples over its size; a part without targets has none, unless a
+    method gives it one. With the parts `labelled` and `pseudo` this is the noisy student of Xie et
+    al. 2020 (arXiv:1911.04252): L = H_labelled + unlabelled_weight * H_pseudo.
 
     Args:
         network: the classifier to train, on its device.
@@ -63,8 +64,10 @@ class Learner:
         return self.ema if self.ema is not None else self.network
 
     def step(self, batch: dict[str, Part]) -> dict[str, Tensor]:
-        """One update. Returns the losses, detached: `loss`, each part's and method's by name."""
+        """One update. Returns the losses, detached: `loss`, each part's and method's by name, and
+        what methods note."""
         for method in self.methods:
+            method.step = self.num_steps
             batch = method.batch(batch)
         output, losses = self.losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
@@ -74,19 +77,20 @@ class Learner:
         self.apply()
         for method in self.methods:
             method.after_step(self.network, batch, output)
+        for method in self.methods:
+            losses |= method.notes
         return {name: value.detach() for name, value in losses.items()}
 
     def losses(self, batch: dict[str, Part]) -> tuple[Output, dict[str, Tensor]]:
         """The joint output, and `loss` (the weighted sum) with its named parts."""
         self.train_mode()
-        with self.autocast():
-            output = self.network(torch.cat([part.images for part in batch.values()]))
-        logits = output.logits[:, self.columns].float()
+        output = self.forward([part.images for part in batch.values()])
         losses = {}
-        for name, part in batch.items():
-            mine, logits = logits[: len(part.images)], logits[len(part.images) :]
-            smoothing = self.training.label_smoothing
-            losses[name] = cross_entropy(mine, part.targets, part.weights, smoothing)
+        for (name, part), rows in zip(batch.items(), places(batch).values()):
+            if part.targets is not None:
+                logits = output.logits[rows, self.columns].float()
+                smoothing = self.training.label_smoothing
+                losses[name] = cross_entropy(logits, part.targets, part.weights, smoothing)
         total = sum(self.loss_weights.get(name, 1.0) * value for name, value in losses.items())
         for method in self.methods:
             with self.autocast():
@@ -94,6 +98,14 @@ class Learner:
             total = total + sum(added.values())
             losses |= added
         return output, {"loss": total, **losses}
+
+    def forward(self, images: list[Tensor]) -> Output:
+        """The network on several sets of images (n, C, H, W): their outputs, one after another."""
+        with self.autocast():
+            if self.training.batch_norm == "joint":
+                return self.network(torch.cat(images))
+            outputs = [self.network(some) for some in images]
+        return Output(*(torch.cat(values) for values in zip(*outputs)))
 
     def train_mode(self) -> None:
         """Dropout on, BatchNorm on this batch's statistics; but not in frozen parts."""
@@ -149,6 +161,14 @@ class HeadLearner(Learner):
     def train_mode(self) -> None:
         """As in evaluation: the features that the head will stand on."""
         self.network.eval()
+
+
+def places(batch: Mapping[str, Part]) -> dict[str, slice]:
+    """Where each part's rows are in the joint output, by name."""
+    found, start = {}, 0
+    for name, part in batch.items():
+        found[name] = slice(start, start := start + len(part.images))
+    return found
 
 
 def cross_entropy(

@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.errors import UserError, nearest
 
-# Below this many weights a second thread and the casts to bf16 cost more than they save.
-SMALL_NETWORK = 1_000_000
+# Below this product of weights and pixels a second thread and the casts to bf16 cost more than
+# they save.
+SMALL_NETWORK = 50_000_000
 
 
 class Machine(BaseModel):
@@ -95,11 +96,14 @@ def device(machine: Machine):
     return torch.device(name)
 
 
-def suit(machine: Machine, network) -> Callable[[], AbstractContextManager]:
+def suit(machine: Machine, network, pixels: int) -> Callable[[], AbstractContextManager]:
     """Fit threads, memory layout and number format to a network on its device.
 
     Large networks get all threads, bf16 autocast and channels_last where the hardware has fast
     bf16; small ones one thread and float32.
+
+    Args:
+        pixels: of a channel of the images that the network sees.
 
     Returns:
         what makes the context of a forward pass.
@@ -107,15 +111,24 @@ def suit(machine: Machine, network) -> Callable[[], AbstractContextManager]:
     import torch
 
     device = next(network.parameters()).device
-    small = sum(weight.numel() for weight in network.parameters()) < SMALL_NETWORK
+    weights = sum(weight.numel() for weight in network.parameters())
+    small = weights * pixels < SMALL_NETWORK
     torch.set_num_threads(machine.threads or (1 if small else _cores()))
     wanted = machine.dtype == "bfloat16"
     if machine.dtype == "auto":
         wanted = not small and _fast_bf16(device)
+    if device.type == "cpu" and pixels < 32**2 and _of_torchvision(network):
+        wanted = False
     if not wanted:
         return nullcontext
     network.to(memory_format=torch.channels_last)
     return partial(torch.autocast, device.type, torch.bfloat16)
+
+
+def _of_torchvision(network) -> bool:
+    # From images of 16x16 pixels down their maps shrink to a pixel too early. For a strided bf16
+    # convolution there, torch 2.15 leaves the CPU's gradient as it found the memory.
+    return type(network.backbone).__module__.startswith("torchvision")
 
 
 def _fast_bf16(device) -> bool:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.resnet9 import ResNet9
 from pipeline.wide_resnet import WideResNet
 from pipeline.zoo import ZOO
 
@@ -56,6 +57,11 @@ def wide_cnn(in_channels: int, width: float, stochastic_depth: float) -> nn.Modu
     return SmallCNN(in_channels, 1.5 * width, stochastic_depth)
 
 
+def resnet_9(in_channels: int, width: float, stochastic_depth: float) -> nn.Module:
+    """A wide shallow residual network: 6.57 M weights, 0.41 M at width 0.25."""
+    return ResNet9(in_channels, width, stochastic_depth)
+
+
 def wrn_28_2(in_channels: int, width: float, stochastic_depth: float) -> nn.Module:
     """Wide ResNet 28-2 (Zagoruyko and Komodakis 2016): 1.47 M weights; 28-k at width k / 2."""
     return WideResNet(28, max(1, round(2 * width)), in_channels, stochastic_depth)
@@ -64,6 +70,7 @@ def wrn_28_2(in_channels: int, width: float, stochastic_depth: float) -> nn.Modu
 NETWORKS = {
     "small_cnn": small_cnn,
     "wide_cnn": wide_cnn,
+    "resnet_9": resnet_9,
     "wrn_28_2": wrn_28_2,
     **ZOO,
 }
@@ -88,6 +95,8 @@ class Classifier(nn.Module):
         mean, std: of each channel on the 0..1 scale.
         dropout: on the features, before the heads, and in the backbone's own dropout layers
             (model noise; off in eval mode).
+        image_size: side in pixels that images are resized to (antialiased bilinear), so that a
+            network may be trained at a low resolution and answer at a higher one; 0 = as they are.
     """
 
     def __init__(
@@ -97,6 +106,7 @@ class Classifier(nn.Module):
         mean: list[float],
         std: list[float],
         dropout: float = 0.0,
+        image_size: int = 0,
     ):
         super().__init__()
         self.backbone = backbone
@@ -104,6 +114,7 @@ class Classifier(nn.Module):
         for layer in backbone.modules():
             if isinstance(layer, nn.Dropout):
                 layer.p = dropout
+        self.image_size = image_size
         self.heads = nn.ModuleDict()
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
@@ -123,6 +134,9 @@ class Classifier(nn.Module):
     def features(self, images: Tensor) -> Tensor:
         """(N, C, H, W) -> (N, F)."""
         images = images.float() / 255 if images.dtype == torch.uint8 else images
+        if self.image_size and images.shape[2:] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
         return self.backbone((images - self.mean) / self.std)
 
     def forward(self, images: Tensor) -> Output:

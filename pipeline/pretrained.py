@@ -40,8 +40,8 @@ def check(params: Params) -> None:
     Raises:
         UserError: a line for each file that is missing, of an unknown kind, or another one.
     """
-    specs = [(name, getattr(model, "pretrained", None)) for name, model in params.models().items()]
-    faults = [fault for name, spec in specs if spec for fault in _faults(_key(name), spec)]
+    specs = {name: getattr(model, "pretrained", None) for name, model in params.models().items()}
+    faults = [f for name, spec in specs.items() if spec for f in _faults(_key(params, name), spec)]
     if faults:
         raise UserError.all(faults)
 
@@ -55,10 +55,11 @@ def read(params: Params, name: str) -> Given | None:
     spec = params.models()[name].pretrained
     if spec is None:
         return None
-    faults = _faults(_key(name), spec)
+    key = _key(params, name)
+    faults = _faults(key, spec)
     if faults:
         raise UserError.all(faults)
-    return Given(_key(name), spec.file, spec.sha256, _tensors(_key(name), spec))
+    return Given(key, spec.file, spec.sha256, _tensors(key, spec))
 
 
 def noted(card: dict, given: Given | None) -> dict:
@@ -96,8 +97,9 @@ def fill(backbone: nn.Module, given: Given | None) -> None:
     backbone.load_state_dict(ours | theirs)
 
 
-def _key(name: str) -> str:
-    return f"{name if name == 'teacher' else f'generations.{name}'}.pretrained"
+def _key(params: Params, name: str) -> str:
+    blocks = [block for block in ("generations", "baselines") if name in getattr(params, block)]
+    return ".".join([*blocks, name, "pretrained"])
 
 
 def _path(spec: Pretrained) -> Path:

@@ -1,8 +1,9 @@
 """A teacher's probabilities become targets for its student (Xie et al. 2020, arXiv:1911.04252, §3).
 
-The order is fixed: confidence threshold, most confident share of each predicted class,
-temperature, soft or hard, balance of the classes. Confidence is the largest probability before
-any sharpening.
+The order is fixed: confidence threshold, distribution alignment over all that is kept, most
+confident share of each predicted class, temperature, soft or hard, balance of the classes.
+Confidence is the largest probability before any sharpening; alignment (Berthelot et al. 2020,
+arXiv:1911.09785) changes it, and which class is predicted, for the steps after it.
 
 The file `data/pseudo_labels/<generation>.safetensors` holds, for M kept images,
 `index` int64 (M,) into the unlabelled split (repeats allowed), `probs` float16 (M, K),
@@ -40,13 +41,16 @@ class PseudoLabels:
     weight: np.ndarray
 
 
-def make(probs: np.ndarray, rule: Labels, rng: np.random.Generator) -> PseudoLabels:
+def make(
+    probs: np.ndarray, rule: Labels, rng: np.random.Generator, prior: np.ndarray | None = None
+) -> PseudoLabels:
     """Filter, balance and sharpen.
 
     Args:
         probs: float64 (N, K), the teacher's probabilities at temperature 1, a row per image.
-        rule: threshold, share, temperature, kind, balance.
+        rule: threshold, align, share, temperature, kind, balance.
         rng: which images a small class repeats.
+        prior: class shares (K,) that `align: labelled` aims at; they sum to 1.
 
     Returns:
         the rows by class, most confident first, repeats behind.
@@ -56,10 +60,12 @@ def make(probs: np.ndarray, rule: Labels, rng: np.random.Generator) -> PseudoLab
     """
     if not np.isfinite(probs).all():
         raise UserError("the teacher", "gives probabilities that are not finite", "train it again")
-    confidence, label = probs.max(1), probs.argmax(1)
-    rows = _by_class(confidence, label, rule, probs.shape[1])
-    if not any(len(r) for r in rows):
-        raise _nothing_left(confidence, rule.threshold)
+    kept = probs.max(1) >= rule.threshold
+    if not kept.any():
+        raise _nothing_left(probs.max(1), rule.threshold)
+    probs = _aligned(probs, kept, rule.align, prior)
+    label = probs.argmax(1)
+    rows = _by_class(probs.max(1), label, kept, rule.share, probs.shape[1])
     index = np.concatenate(_balanced(rows, rule.balance, rng))
     return PseudoLabels(
         index=index,
@@ -69,15 +75,42 @@ def make(probs: np.ndarray, rule: Labels, rng: np.random.Generator) -> PseudoLab
     )
 
 
+def align(probs: np.ndarray, prior: np.ndarray) -> np.ndarray:
+    """q = p * prior / mean p, normalised for each image.
+
+    The mean of q is nearer to the prior than that of p, not equal to it; where the mean is the
+    prior already, nothing changes.
+
+    Args:
+        probs: (N, K), rows that sum to 1, N at least 1.
+        prior: class shares (K,).
+    """
+    mean = probs.mean(0)
+    ratio = np.divide(prior, mean, out=np.zeros_like(mean), where=mean > 0)
+    aligned = probs * ratio
+    return aligned / aligned.sum(1, keepdims=True)
+
+
+def _aligned(
+    probs: np.ndarray, kept: np.ndarray, goal: str, prior: np.ndarray | None
+) -> np.ndarray:
+    if goal == "none":
+        return probs
+    prior = np.full(probs.shape[1], 1 / probs.shape[1]) if goal == "uniform" else prior
+    probs = probs.copy()
+    probs[kept] = align(probs[kept], prior)
+    return probs
+
+
 def _by_class(
-    confidence: np.ndarray, label: np.ndarray, rule: Labels, num_classes: int
+    confidence: np.ndarray, label: np.ndarray, kept: np.ndarray, share: float, num_classes: int
 ) -> list[np.ndarray]:
     """For each predicted class the rows kept, most confident first (of equals the earlier)."""
     order = np.argsort(-confidence, kind="stable")
-    order = order[confidence[order] >= rule.threshold]
+    order = order[kept[order]]
     rows = [order[label[order] == c] for c in range(num_classes)]
     # rounded first: 0.07 * 100 is 7.000000000000001, which is no eighth row
-    return [r[: int(np.ceil(round(rule.share * len(r), 9)))] for r in rows]
+    return [r[: int(np.ceil(round(share * len(r), 9)))] for r in rows]
 
 
 def _balanced(

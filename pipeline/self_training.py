@@ -4,23 +4,43 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
 from pipeline import checkpoint, machine, pretrained, randomness
-from pipeline.data.batches import Stream
+from pipeline.data.batches import Stream, View
 from pipeline.data.store import Dataset
-from pipeline.fit import finish, fit, look_at, on, views, within_reach
+from pipeline.fine_tune import fine_tune
+from pipeline.fit import (
+    finish,
+    fit,
+    images_seen,
+    labelled_view,
+    look_at,
+    on,
+    unlabelled,
+    views,
+    within_reach,
+)
 from pipeline.learner import Learner
 from pipeline.machine import Machine
 from pipeline.networks import Classifier
-from pipeline.params import Params, Training
+from pipeline.params import Model, Params, Training
 from pipeline.tracking import NullTracker
+from pipeline.train import Row
+from pipeline.zoo import check_images
 
-if TYPE_CHECKING:  # the teacher, which needs none, is not retrained when their rules change
+if TYPE_CHECKING:  # a model that needs none of these is not retrained when they change
+    from pipeline.methods import Method
     from pipeline.pseudo_labels import PseudoLabels
+
+# keys of a model's block that its card has elsewhere
+ELSEWHERE = ("network", "width", "pretrained", "training", "labels")
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,7 @@ class Job:
         dataset: the base task's images.
         parents: `{name: sha256}` of the models it learns from.
         pseudo_labels: targets for unlabelled images; None for a teacher.
+        methods: what else a baseline learns by.
     """
 
     name: str
@@ -40,6 +61,12 @@ class Job:
     dataset: Dataset
     parents: dict[str, str]
     pseudo_labels: PseudoLabels | None = None
+    methods: Sequence[Method] = ()
+
+    @property
+    def spec(self) -> Model:
+        """The model's block of params."""
+        return self.params.models()[self.name]
 
     @property
     def training(self) -> Training:
@@ -48,54 +75,79 @@ class Job:
 
 
 def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
-    """Train a model and write `models/<name>/`; returns its card."""
+    """Train a model, fine-tune it if that is asked for, and write `models/<name>/`; returns its
+    card."""
     settings = machine.load()
     device = machine.device(settings)
-    network, card = begin(job)
-    network.to(device)
-    autocast = machine.suit(settings, network)
+    card, parts = describe(job), streams(job, settings, device)
+    card["images_seen"] = images_seen(parts, job.training.steps)
+    network, card = begin(job, card, device)
+    autocast = machine.suit(settings, network, checkpoint.pixels(card))
     loss_weights = {"pseudo": job.training.unlabelled_weight}
-    learner = Learner(network, job.training, loss_weights, autocast)
+    learner = Learner(network, job.training, loss_weights, autocast, job.methods)
     look = look_at(card, device)
-    return fit(
-        learner,
-        streams(job, settings, device),
-        look,
-        stage=stage,
-        name=job.name,
+    run = partial(
+        fit,
         seed=job.params.seed,
         settings=settings,
         tracker=tracker,
         depends=[card, _targets_digest(job)],
-        done=lambda history: finish(learner, card, look, history),
     )
 
+    def done(history: list[Row]) -> dict:
+        if job.spec.fine_tune is None:
+            return finish(learner, card, look, history)
+        weak, _ = views(job.training, job.dataset.image_shape)
+        clean = labelled(job, weak, settings, device)
+        return fine_tune(learner, job.spec.fine_tune, clean, card, history, settings, run, stage)
 
-def begin(job: Job) -> tuple[Classifier, dict]:
-    """The network before its first step, and its card.
+    return run(learner, parts, look, stage=stage, name=job.name, done=done)
+
+
+def begin(job: Job, card: dict, device: torch.device) -> tuple[Classifier, dict]:
+    """The network to train, and its card: fresh weights from the seed, those of a file, or the
+    teacher's.
 
     Raises:
-        UserError: the pretrained weights are not there, not those named, or do not fit.
+        UserError: the teacher has other weights than this model; the file of weights is not there,
+            not the one named, or does not fit; the images are too small for the network.
     """
     given = pretrained.read(job.params, job.name)
-    card = pretrained.noted(describe(job), given)
+    card = pretrained.noted(card, given)
+    _check_fine_tune(job)
+    teacher = None
+    if getattr(job.spec, "init", "scratch") == "teacher":
+        [parent] = job.parents
+        teacher, theirs = checkpoint.load(Path("models") / parent, device)
+        card = card | {"normalisation": theirs["normalisation"]}
     torch.manual_seed(randomness.torch_seed(job.params.seed, job.name, "init"))
-    network = checkpoint.build(card)
+    network = checkpoint.build(card).to(device)
     pretrained.fill(network.backbone, given)
+    if teacher:
+        network.load_state_dict(teacher.state_dict())
     return network, card
+
+
+def _check_fine_tune(job: Job) -> None:
+    """Refuse now what would fail after the first training."""
+    if job.spec.fine_tune:
+        size = job.spec.fine_tune.image_size
+        check_images(job.name, job.spec.network, job.dataset.image_shape, size)
 
 
 def describe(job: Job) -> dict:
     """The card of a model before it is trained: all that its weights depend on but targets."""
-    spec, training, dataset = job.params.models()[job.name], job.training, job.dataset
-    splits = ["labelled", "val"] + (["unlabelled"] if job.pseudo_labels else [])
-    return {
+    spec, training, dataset = job.spec, job.training, job.dataset
+    others = job.pseudo_labels or job.methods
+    splits = ["labelled", "val"] + (["unlabelled"] if others else [])
+    card = {
         "name": job.name,
         "network": {
             "name": spec.network,
             "width": spec.width,
             "stochastic_depth": training.stochastic_depth,
             "dropout": training.dropout,
+            "image_size": training.image_size,
         },
         "heads": [{"task": "base", "classes": dataset.classes}],
         "image_shape": list(dataset.image_shape),
@@ -105,33 +157,39 @@ def describe(job: Job) -> dict:
         "seed": job.params.seed,
         "training": training.model_dump(),
     }
+    asked = spec.model_dump(exclude_none=True, exclude={*ELSEWHERE})
+    return card | {"model": asked}
 
 
 def streams(job: Job, settings: Machine, device: torch.device) -> dict[str, Stream]:
-    """The labelled images, and for a student the pseudo-labelled ones, both in the strong view."""
-    training, dataset, pseudo = job.training, job.dataset, job.pseudo_labels
-    _, strong = views(training, dataset.image_shape)
-    labels = on(dataset.array("labelled", "label"), device)
-    found = {
-        "labelled": Stream(
-            images=within_reach(dataset.array("labelled"), settings, device),
-            targets=torch.eye(len(dataset.classes), device=device)[labels],
-            num=training.batch_size,
-            view=strong,
-            device=device,
-        )
-    }
-    if pseudo:
+    """The labelled images; for a student the pseudo-labelled ones in the strong view; the
+    unlabelled views that the methods of a baseline want."""
+    view = labelled_view(job.training, job.dataset.image_shape)
+    found = {"labelled": labelled(job, view, settings, device)}
+    if pseudo := job.pseudo_labels:
         found["pseudo"] = Stream(
-            images=within_reach(dataset.array("unlabelled"), settings, device),
+            images=within_reach(job.dataset.array("unlabelled"), settings, device),
             targets=on(pseudo.probs, device).float(),
-            num=max(1, round(training.batch_size * training.unlabelled_ratio)),
-            view=strong,
+            num=job.training.num_unlabelled,
+            view=views(job.training, job.dataset.image_shape)[1],
             weights=on(pseudo.weight, device),
             index=pseudo.index,
             device=device,
         )
-    return found
+    wanted = {name for method in job.methods for name in method.streams}
+    return found | unlabelled(job.dataset, wanted, job.training, settings, device)
+
+
+def labelled(job: Job, view: View, settings: Machine, device: torch.device) -> Stream:
+    """The labelled images in a view, one-hot targets."""
+    labels = on(job.dataset.array("labelled", "label"), device)
+    return Stream(
+        images=within_reach(job.dataset.array("labelled"), settings, device),
+        targets=torch.eye(len(job.dataset.classes), device=device)[labels],
+        num=job.training.batch_size,
+        view=view,
+        device=device,
+    )
 
 
 def _targets_digest(job: Job) -> str:

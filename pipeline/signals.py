@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 
-_deferred = False
+_deferred = 0  # contexts that a signal waits for
 _pending: int | None = None
 
 
@@ -37,11 +37,11 @@ def deferred() -> Iterator[Callable[[], int | None]]:
     """Within, a first signal waits, at most until the end of the context; the context gives a
     function that tells its exit code."""
     global _deferred
-    _deferred = True
+    _deferred += 1
     try:
         yield lambda: _pending
     finally:
-        _deferred = False
+        _deferred -= 1
     if _pending:
         sys.exit(_pending)
 

@@ -67,14 +67,16 @@ class Block(nn.Module):
         activated = self.norm1(inputs).relu()
         residual = self.conv2(self.norm2(self.conv1(activated)).relu())
         shortcut = inputs if self.shortcut is None else self.shortcut(activated)
-        return shortcut + self._drop(residual)
+        return shortcut + drop_residual(residual, self.skip if self.training else 0.0)
 
-    def _drop(self, residual: Tensor) -> Tensor:
-        # per image, and scaled so that the expected residual is the one that evaluation uses
-        if not self.training or self.skip == 0:
-            return residual
-        kept = torch.rand(len(residual), 1, 1, 1, device=residual.device) >= self.skip
-        return residual * (kept / (1 - self.skip)).to(residual.dtype)
+
+def drop_residual(residual: Tensor, skip: float) -> Tensor:
+    """Stochastic depth: each image's residual (N, C, H, W) zeroed with probability `skip`, else
+    scaled so that the expected residual is the one that evaluation uses."""
+    if skip == 0:
+        return residual
+    kept = torch.rand(len(residual), 1, 1, 1, device=residual.device) >= skip
+    return residual * (kept / (1 - skip)).to(residual.dtype)
 
 
 def _blocks(channels: list[int], per_group: int, skip: float) -> list[Block]:

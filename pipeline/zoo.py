@@ -96,23 +96,24 @@ def build(name: str, in_channels: int, width: float, stochastic_depth: float) ->
 ZOO = {PREFIX + name: partial(build, name) for name in NAMES}
 
 
-def check_images(model: str, network: str, image_shape: Sequence[int]) -> None:
+def check_images(model: str, network: str, image_shape: Sequence[int], image_size: int = 0) -> None:
     """Refuse images that a network would shrink to nothing.
 
     Args:
         model: name of the model, for the message.
         network: any of NETWORKS.
         image_shape: (C, H, W).
+        image_size: side that they are resized to; 0 = as they are.
 
     Raises:
         UserError: a side is under the network's least.
     """
     name = network.removeprefix(PREFIX) if network.startswith(PREFIX) else ""
     least = next((side for family, side in LEAST_SIDE.items() if name.startswith(family)), 1)
-    _, height, width = image_shape
+    height, width = [image_size] * 2 if image_size else image_shape[1:]
     if min(height, width) < least:
         what = f"'{network}' needs images of at least {least}x{least}, these are {height}x{width}"
-        raise UserError(f"network of {model}", what, "choose larger images or another network")
+        raise UserError(f"network of {model}", what, "raise image_size, or choose another network")
 
 
 def _strip(network: nn.Module) -> None:

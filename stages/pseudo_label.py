@@ -2,15 +2,15 @@
 
 import sys
 
-import torch
+import numpy as np
 
 from pipeline import checkpoint, files, machine, randomness, tracking
 from pipeline import pseudo_labels as labels
 from pipeline.data import store
 from pipeline.errors import UserError, run
-from pipeline.evaluate import infer
 from pipeline.params import load
 from pipeline.stage import argument
+from pipeline.transforms import probabilities
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,10 +29,11 @@ def main(argv: list[str] | None = None) -> None:
     if not len(images):
         fix = "lower data.labels_per_class, data.val or data.test, or add images"
         raise UserError(str(dataset.folder), "there are no unlabelled images", fix)
-    autocast = machine.suit(settings, network)
-    probs = torch.softmax(infer(network, images, autocast).double(), dim=1).numpy()
+    autocast = machine.suit(settings, network, checkpoint.pixels(card))
+    probs = probabilities(network, images, rule.transforms, autocast)
     rng = randomness.generator(params.seed, name, "balance")
-    made = labels.make(probs, rule, rng)
+    counts = np.bincount(dataset.array("labelled", "label"), minlength=len(classes))
+    made = labels.make(probs, rule, rng, prior=counts / counts.sum())
     if len(set(made.label.tolist())) == 1 < len(classes):
         only = classes[int(made.label[0])]
         what = f"all {len(made.index)} images that are kept are labelled '{only}'"

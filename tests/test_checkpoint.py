@@ -12,7 +12,13 @@ from pipeline.networks import NETWORKS
 def card(name="small_cnn") -> dict:
     return {
         "name": "g1",
-        "network": {"name": name, "width": 0.125, "stochastic_depth": 0.0, "dropout": 0.3},
+        "network": {
+            "name": name,
+            "width": 0.125,
+            "stochastic_depth": 0.0,
+            "dropout": 0.3,
+            "image_size": 0,
+        },
         "heads": [{"task": "base", "classes": ["a", "b"]}, {"task": "t1", "classes": ["é"]}],
         "image_shape": [1, 8, 8],
         "normalisation": {"mean": [0.5], "std": [0.25]},

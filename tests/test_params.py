@@ -16,7 +16,8 @@ from pipeline.errors import UserError
 from pipeline.methods import METHODS
 from pipeline.networks import NETWORKS
 from pipeline.params import Labels, Training, load
-from pipeline.params.schema import MethodName, NetworkName, SourceName
+from pipeline.params.schema import LearnerName, MethodName, NetworkName, SourceName, TransformName
+from pipeline.transforms import TRANSFORMS
 
 # What no key of this kind may be: too small, too large, or no such choice.
 OUT_OF_RANGE = {
@@ -25,8 +26,8 @@ OUT_OF_RANGE = {
     "data.root": [""],
     "data.classes": [[], ["0"]],
     "data.labels_per_class": [0],
-    "data.val": [0.0, 1.0, -0.1],
-    "data.test": [0.0, 1.0, 1.5],
+    "data.val": [1.0, -0.1],
+    "data.test": [1.0, 1.5],
     "data.seed": [-1],
     "training.steps": [0],
     "training.batch_size": [0],
@@ -69,11 +70,35 @@ OUT_OF_RANGE = {
     "report.register": ["maybe"],
 }
 BLOCKS = ["data", "training", "labels", "teacher", "generations", "generations.g1"]
-BLOCKS += ["tasks", "tasks.t1", "report"]
+BLOCKS += ["baselines", "baselines.b1", "tasks", "tasks.t1", "report"]
 OPTIONAL = {  # keys that the committed file need not state, with what they may not be
     "teacher.width": [0.0, 17.0],
+    "data.size": [-1, 4097],
     "teacher.training.steps": [0],
+    "training.batch_norm": ["together"],
+    "training.image_size": [-1, 4097],
+    "training.labelled_view": ["week"],
+    "labels.transforms": [[], ["flop"], ["flip", "flip"]],
+    "labels.align": ["aligned"],
     "generations.g1.width": [0.0, 17.0],
+    "generations.g1.init": ["teachr"],
+    "generations.g1.fine_tune.steps": [0],
+    "generations.g1.fine_tune.learning_rate": [0.0, 11.0],
+    "generations.g1.fine_tune.image_size": [-1],
+    "baselines.b1.network": ["wide_cn"],
+    "baselines.b1.learner": ["fixmach"],
+    "baselines.b1.pseudo_label.weight": [-1.0],
+    "baselines.b1.pseudo_label.threshold": [1.1],
+    "baselines.b1.pseudo_label.start_step": [-1],
+    "baselines.b1.pseudo_label.ramp_steps": [-1],
+    "baselines.b1.uda.weight": [-1.0],
+    "baselines.b1.uda.threshold": [-0.1],
+    "baselines.b1.uda.temperature": [0.0],
+    "baselines.b1.uda.ramp_steps": [-1],
+    "baselines.b1.uda.weak_view": ["aside"],
+    "baselines.b1.fixmatch.weight": [1001.0],
+    "baselines.b1.fixmatch.threshold": [1.1],
+    "baselines.b1.fixmatch.weak_view": ["aside"],
     **{f"generations.g1.{key}": bad for key, bad in OUT_OF_RANGE.items() if key[:8] == "training"},
     **{f"generations.g1.{key}": bad for key, bad in OUT_OF_RANGE.items() if key[:6] == "labels"},
 }
@@ -90,7 +115,13 @@ def example() -> dict:
     }
     task = {"base": "g2", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
     task |= {"methods": ["lwf"], "lwf": {"weight": 1.0, "temperature": 2.0, "warmup_steps": 5}}
-    return values | {"tasks": {"t1": task}, "final": "g2"}
+    values["generations"]["g1"]["fine_tune"] = {"steps": 5, "learning_rate": 0.1, "image_size": 0}
+    yardstick = {"learner": "uda", "network": "small_cnn"}
+    yardstick["uda"] = {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0}
+    yardstick["fixmatch"] = {"weight": 1.0, "threshold": 0.95}
+    online = {"weight": 1.0, "threshold": 0.0, "start_step": 0, "ramp_steps": 5}
+    yardstick["pseudo_label"] = online
+    return values | {"baselines": {"b1": yardstick}, "tasks": {"t1": task}, "final": "g2"}
 
 
 def block_of(values: dict, key: str) -> tuple[dict, str]:
@@ -136,8 +167,8 @@ def test_every_key_of_the_committed_file_is_broken_below():
     found = set(leaves({k: v for k, v in real.items() if k != "generations"}, ""))
     found |= {f"generations.g1.{key.split('.', 1)[1]}" for key in models}
     assert found <= {*OUT_OF_RANGE, *OPTIONAL}
-    assert {f"training.{key}" for key in Training.model_fields} <= set(LEAVES)
-    assert {f"labels.{key}" for key in Labels.model_fields} <= set(LEAVES)
+    assert {f"training.{key}" for key in Training.model_fields} <= {*OUT_OF_RANGE, *OPTIONAL}
+    assert {f"labels.{key}" for key in Labels.model_fields} <= {*OUT_OF_RANGE, *OPTIONAL}
 
 
 @pytest.mark.parametrize("key", [*LEAVES, *BLOCKS[:4], "report"])
@@ -214,7 +245,7 @@ def test_a_block_that_is_no_block_is_one_line(tmp_path, block, value):
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("data.val", 1.5, "expected a number, more than 0, less than 1"),
+        ("data.val", 1.5, "expected a number, at least 0, less than 1"),
         ("training.steps", 0, "expected a whole number, at least 1"),
         ("training.flip", 3, "expected true or false"),
         ("labels.balance", 0, "expected equal, none or a whole number of at least 1"),
@@ -305,7 +336,7 @@ def with_generations(**teachers: str) -> dict:
     values["generations"] = {
         name: {"teacher": teacher, "network": "small_cnn"} for name, teacher in teachers.items()
     }
-    return values | {"tasks": {}, "final": next(iter(teachers), "teacher")}
+    return values | {"baselines": {}, "tasks": {}, "final": next(iter(teachers), "teacher")}
 
 
 @pytest.mark.parametrize(
@@ -437,6 +468,28 @@ def test_two_tasks_may_learn_the_same_classes_on_models_that_lack_them(tmp_path)
     assert load(write_params(tmp_path, values)).parent("t2") == "g2"
 
 
+def test_a_baseline_without_the_options_of_its_learner_is_one_line(tmp_path):
+    values = example()
+    del values["baselines"]["b1"]["uda"]
+    (line,) = lines_of(tmp_path, values)
+    assert "the learner 'uda' has no options" in line
+    assert "`uda: {weight, threshold, temperature, ramp_steps}`" in line
+
+
+def test_a_student_begins_with_its_teachers_weights_only_if_they_fit(tmp_path):
+    values = example()
+    values["generations"]["g2"] |= {"init": "teacher", "network": "wide_cnn"}
+    (line,) = lines_of(tmp_path, values)
+    assert "'g2' is another network than its teacher 'g1'" in line
+    values["generations"]["g2"]["network"] = "small_cnn"
+    assert load(write_params(tmp_path, values)).generations["g2"].init == "teacher"
+
+
+def test_a_task_keeps_the_resolution_of_its_base(tmp_path):
+    (line,) = lines_with(tmp_path, "tasks.t1.training.image_size", 16)
+    assert "a task keeps the resolution of its base 'g2'" in line
+
+
 # --- objects ----------------------------------------------------------------------------------
 
 
@@ -456,7 +509,14 @@ def test_params_are_frozen(tiny):
 
 
 @pytest.mark.parametrize(
-    ("literal", "names"), [(NetworkName, NETWORKS), (SourceName, SOURCES), (MethodName, METHODS)]
+    ("literal", "names"),
+    [
+        (NetworkName, NETWORKS),
+        (SourceName, SOURCES),
+        (MethodName, METHODS),
+        (TransformName, TRANSFORMS),
+        (LearnerName, ["supervised", *(n for n, m in METHODS.items() if m.streams)]),
+    ],
 )
 def test_the_names_that_params_allow_are_those_that_exist(literal, names):
     assert list(typing.get_args(literal)) == list(names)

@@ -17,6 +17,7 @@ from pipeline.data import store
 from pipeline.errors import UserError
 from pipeline.networks import NETWORKS
 from pipeline.params import load
+from pipeline.params.read import read
 from stages import student, teacher
 
 SHUFFLENET = "torchvision/shufflenet_v2_x0_5"
@@ -32,7 +33,10 @@ def state(name: str = "shufflenet_v2_x0_5", seed: int = 3) -> dict[str, torch.Te
 def ask(sha256: str | None, file="weights/w.pth", name="teacher", **keys) -> None:
     """Params whose model `name` begins from a file, in the working folder."""
     values = tiny_values()
-    model = values["teacher"] if name == "teacher" else values["generations"][name]
+    baseline = {"b1": {"learner": "supervised", "network": "small_cnn", "width": 0.25}}
+    values |= {"baselines": baseline}
+    models = {"teacher": values["teacher"], **values["generations"], **baseline}
+    model = models[name]
     sha256 = files.sha256(file) if sha256 is None else sha256
     model |= {"pretrained": {"file": file, "sha256": sha256}} | keys
     write_params(Path("."), values)
@@ -48,9 +52,8 @@ def put(content: object, file="weights/w.pth", name="teacher", **keys) -> None:
 def begin(name: str = "teacher"):
     """The network of that model before its first step, and its card."""
     parents = {} if name == "teacher" else {"teacher": ZEROS}
-    return self_training.begin(
-        self_training.Job(name, load(), store.load("data/prepared/base"), parents)
-    )
+    job = self_training.Job(name, load(), store.load("data/prepared/base"), parents)
+    return self_training.begin(job, self_training.describe(job), torch.device("cpu"))
 
 
 def line(call) -> str:
@@ -71,7 +74,7 @@ def holds(backbone, tensors: dict[str, torch.Tensor], but: str = "fc.") -> bool:
 
 
 @pytest.mark.parametrize("file", ["weights/w.pth", "weights/w.pt", "weights/w.safetensors"])
-@pytest.mark.parametrize("name", ["teacher", "g1"])
+@pytest.mark.parametrize("name", ["teacher", "g1", "b1"])
 def test_torchvisions_file_is_what_the_backbone_begins_from(chain, file, name):
     put(state(), file, name=name)
     network, card = begin(name)
@@ -80,6 +83,24 @@ def test_torchvisions_file_is_what_the_backbone_begins_from(chain, file, name):
     assert "weights/" not in str(card)
     assert card["normalisation"] == {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
     assert network.std.flatten().tolist() == pytest.approx([0.229, 0.224, 0.225])
+
+
+def test_a_student_that_begins_with_its_teachers_weights_has_its_normalisation(chain):
+    put(state(), training={"image_size": 0})
+    teacher.main()
+    values = read("params.yaml").values
+    values["generations"]["g1"] |= {"network": SHUFFLENET, "width": 1.0, "init": "teacher"}
+    write_params(chain, values)
+    network, card = begin("g1")
+    theirs, taught = checkpoint.load("models/teacher")
+    assert card["normalisation"] == taught["normalisation"] and len(network.mean.flatten()) == 3
+    ours = network.state_dict()
+    assert all(torch.equal(ours[key], value) for key, value in theirs.state_dict().items())
+
+
+def test_a_file_and_the_teachers_weights_exclude_each_other(chain):
+    put(state(), name="g1", network="small_cnn", width=0.25, init="teacher")
+    assert "generations.g1.pretrained" in line(load)
 
 
 def test_the_head_is_drawn_as_without_a_file(chain):

@@ -242,3 +242,73 @@ def test_a_missing_file_and_another_schema_are_refused(path, tmp_path, probs, mo
     monkeypatch.setattr(pseudo_labels, "SCHEMA", 2)
     with pytest.raises(UserError, match="schema 1, this version reads 2"):
         pseudo_labels.load(path)
+
+
+# --- distribution alignment -------------------------------------------------------------------
+
+
+def test_alignment_is_the_papers_formula(probs):
+    prior = np.array([0.4, 0.3, 0.2, 0.1])
+    found = pseudo_labels.align(probs, prior)
+    wanted = probs * prior / probs.mean(0)
+    wanted /= wanted.sum(1, keepdims=True)
+    np.testing.assert_allclose(found, wanted, rtol=1e-12)
+    np.testing.assert_allclose(found.sum(1), 1)
+
+
+def test_a_prior_that_is_the_mean_already_changes_nothing(probs):
+    np.testing.assert_allclose(pseudo_labels.align(probs, probs.mean(0)), probs, rtol=1e-12)
+
+
+def test_alignment_brings_the_mean_nearer_to_the_prior(probs):
+    prior = np.full(4, 0.25)
+    before = np.abs(probs[:, :3].mean(0) - prior[:3]).sum()
+    after = np.abs(pseudo_labels.align(probs, prior)[:, :3].mean(0) - prior[:3]).sum()
+    assert after < 0.5 * before
+
+
+def test_a_class_that_nobody_predicts_at_all_stays_empty():
+    probs = np.array([[0.75, 0.25, 0.0], [0.5, 0.5, 0.0]])
+    found = pseudo_labels.align(probs, np.full(3, 1 / 3))
+    assert np.isfinite(found).all() and (found[:, 2] == 0).all()
+
+
+def test_alignment_comes_after_the_threshold_and_before_the_rest(rng):
+    """Its mean is over what the threshold kept; classes, order and sharpening follow from it."""
+    logits = rng.normal(0, 1.5, (300, 4)) + [1.0, 0.3, 0.0, -0.3]
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    rule = {"threshold": 0.5, "align": "uniform", "temperature": 0.5, "balance": 40}
+    found = made(probs, **rule)
+    kept = np.flatnonzero(probs.max(1) >= 0.5)
+    aligned = np.zeros_like(probs)
+    aligned[kept] = pseudo_labels.align(probs[kept], np.full(4, 0.25))
+    assert np.array_equal(found.label, aligned[found.index].argmax(1))
+    assert set(found.index) <= set(kept) and counts(found) == [40] * 4
+    sharp = aligned[found.index] ** 2
+    np.testing.assert_allclose(found.probs, sharp / sharp.sum(1, keepdims=True), atol=1e-3)
+    first = aligned[found.index][found.label == 0].max(1)
+    unique = len(set(found.index[found.label == 0]))
+    assert (np.diff(first[:unique]) <= 0).all()
+
+
+def test_alignment_to_the_labelled_images_takes_their_shares(probs):
+    prior = np.array([0.1, 0.2, 0.3, 0.4])
+    labels = PLAIN.model_copy(update={"align": "labelled"})
+    found = pseudo_labels.make(probs, labels, np.random.default_rng(0), prior)
+    wanted = pseudo_labels.align(probs, prior)
+    np.testing.assert_allclose(found.probs, wanted[found.index], atol=1e-3)
+
+
+@pytest.mark.parametrize("rule", [{}, {"align": "uniform", "temperature": 0.7, "share": 0.6}])
+def test_renaming_classes_renames_the_labels_and_nothing_else(rng, rule):
+    """Class-permutation equivariance of the whole rule, repeats aside (they are drawn)."""
+    logits = rng.normal(0, 2, (200, 4))
+    probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    order = np.array([2, 0, 3, 1])
+    rule = {"threshold": 0.4, "balance": 30, **rule}
+    one, two = made(probs, **rule), made(probs[:, order], **rule)
+    for new, old in enumerate(order):
+        mine, theirs = one.index[one.label == old], two.index[two.label == new]
+        assert set(mine.tolist()) == set(theirs.tolist()) and len(mine) == len(theirs) == 30
+    row = {int(i): p for i, p in zip(one.index, one.probs)}
+    assert all(np.array_equal(row[int(i)][order], p) for i, p in zip(two.index, two.probs))

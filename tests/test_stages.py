@@ -391,9 +391,9 @@ def test_a_class_that_nothing_is_labelled_as_is_named(chain, monkeypatch, capsys
 
     make = rules.make
 
-    def without_three(probs, rule, rng):
+    def without_three(probs, *rest, **named):
         others = np.array([0, 1, 2, 4, 5, 6, 7])
-        return make(np.eye(8)[others[np.arange(len(probs)) % 7]], rule, rng)
+        return make(np.eye(8)[others[np.arange(len(probs)) % 7]], *rest, **named)
 
     monkeypatch.setattr(rules, "make", without_three)
     pseudo_label.main(["g1"])

@@ -8,9 +8,10 @@ from torch import nn
 from torchvision.models import get_model
 from torchvision.ops import StochasticDepth
 
-from pipeline import checkpoint
+from pipeline import checkpoint, machine
 from pipeline.errors import UserError
 from pipeline.export import Servable
+from pipeline.machine import Machine
 from pipeline.networks import NETWORKS, Classifier
 from pipeline.params.check import RESIDUAL
 from pipeline.zoo import LEAST_SIDE, NAMES, ZOO, build, check_images
@@ -44,7 +45,13 @@ def pictures(channels: int = 3, size: int = 32) -> torch.Tensor:
 def card(name: str, shape=(3, 32, 32), dropout=0.0) -> dict:
     return {
         "name": "g1",
-        "network": {"name": name, "width": 1.0, "stochastic_depth": 0.0, "dropout": dropout},
+        "network": {
+            "name": name,
+            "width": 1.0,
+            "stochastic_depth": 0.0,
+            "dropout": dropout,
+            "image_size": 0,
+        },
         "heads": [{"task": "base", "classes": ["a", "b"]}],
         "image_shape": list(shape),
         "normalisation": {"mean": [0.5] * shape[0], "std": [0.25] * shape[0]},
@@ -192,6 +199,22 @@ def test_a_kept_residual_is_scaled_to_keep_its_mean():
     assert sorted(dropped.unique().tolist()) == pytest.approx([0.0, 1 / 0.6])
     assert (dropped == dropped[:, :1]).all()
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.03)
+
+
+def test_the_size_that_images_are_resized_to_is_what_counts():
+    check_images("g1", "torchvision/vgg16_bn", (1, 8, 8), 32)
+    with pytest.raises(UserError, match="these are 31x31; fix: raise image_size"):
+        check_images("g1", "torchvision/vgg16_bn", (1, 64, 64), 31)
+
+
+@pytest.mark.parametrize(("side", "bf16"), [(16, False), (32, True)])
+def test_on_a_cpu_small_images_go_in_full_precision(monkeypatch, side, bf16):
+    """In bf16 torch leaves gradients unset where a strided convolution sees a single pixel."""
+    monkeypatch.setattr(machine, "_fast_bf16", lambda device: True)
+    network = checkpoint.build(card("torchvision/resnet50"))
+    for settings in (Machine(threads=1), Machine(threads=1, dtype="bfloat16")):
+        with machine.suit(settings, network, side**2)():
+            assert torch.is_autocast_enabled("cpu") is bf16
 
 
 def test_another_width_is_refused():

@@ -1,5 +1,6 @@
 """What all views share: host-side draws in which a row depends on its position alone."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class View:
+class View(ABC):
     """A random change of images whose randomness is one row of uniform numbers per image.
 
     Row i of a draw is the same whatever the number of rows, so neither the batch size nor a slice
@@ -16,9 +17,9 @@ class View:
 
     width: int  # uniform numbers per image
 
+    @abstractmethod
     def read(self, uniform: np.ndarray) -> dict[str, np.ndarray]:
         """Parameters by name, first axis num, from numbers in [0, 1) of shape (num, width)."""
-        raise NotImplementedError
 
     def draw(self, rng: np.random.Generator, num: int) -> dict[str, np.ndarray]:
         """Parameters for num images: arrays that can be sliced by position along axis 0."""

@@ -35,6 +35,8 @@ class Stream:
         weights: weight of each sample (M,), on the device; None = all 1.
         index: the image of each sample, int64 (M,), repeats allowed; None = image i for sample i.
         device: where batches go, if the images are not there already.
+        order: the name of the stream whose random order this one shares, for a second view of the
+            same images; "" = an order of its own.
     """
 
     images: Tensor | np.ndarray
@@ -44,6 +46,7 @@ class Stream:
     weights: Tensor | None = None
     index: np.ndarray | None = None
     device: torch.device = torch.device("cpu")
+    order: str = ""
 
     def __len__(self) -> int:
         return len(self.images if self.index is None else self.index)
@@ -84,6 +87,11 @@ class Batches:
         self._key = (seed, model)
         self._epoch = lru_cache(maxsize=8)(self._shuffled)
 
+    @property
+    def images_per_step(self) -> int:
+        """Images that go through the network at a step, every view counted."""
+        return sum(stream.num for stream in self.streams.values())
+
     def __call__(self, step: int) -> dict[str, Part]:
         """The batch of `step` (0, 1, ...): the same whenever and however often it is asked for."""
         return {name: self._part(name, step) for name in self.streams}
@@ -112,5 +120,6 @@ class Batches:
 
     def _shuffled(self, name: str, epoch: int) -> np.ndarray:
         seed, model = self._key
-        rng = randomness.generator(seed, model, "order", name, epoch)
+        order = self.streams[name].order or name
+        rng = randomness.generator(seed, model, "order", order, epoch)
         return rng.permutation(len(self.streams[name]))

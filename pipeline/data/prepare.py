@@ -34,6 +34,7 @@ def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) ->
         test=data.test,
         seed=data.seed,
         key=f"{block}.labels_per_class",
+        given=None if images.given is None else images.given[kept],
     )
     shutil.rmtree(PREPARED / task, ignore_errors=True)
     return store.save(

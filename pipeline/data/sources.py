@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.data.folder import read
 from pipeline.errors import UserError, nearest
 from pipeline.params import Data
 
@@ -20,12 +21,15 @@ class Images:
         label: int64 (N,), an index into `classes`.
         classes: all class names the source knows.
         path: where each image came from, for people (N,).
+        given: the split that the source itself puts each image in, `train`, `val` or `test` (N,);
+            None if it has none.
     """
 
     image: np.ndarray
     label: np.ndarray
     classes: list[str]
     path: list[str]
+    given: np.ndarray | None = None
 
     def of(self, names: list[str], key: str = "data.classes") -> Images:
         """Only the images of the classes `names`, labelled by their position in `names`.
@@ -45,7 +49,9 @@ class Images:
         position = {self.classes.index(name): new for new, name in enumerate(names)}
         rows = [row for row, label in enumerate(self.label) if int(label) in position]
         label = np.array([position[int(self.label[row])] for row in rows], dtype=np.int64)
-        return Images(self.image[rows], label, list(names), [self.path[row] for row in rows])
+        given = None if self.given is None else self.given[rows]
+        path = [self.path[row] for row in rows]
+        return Images(self.image[rows], label, list(names), path, given)
 
     def sha256(self) -> list[str]:
         """The SHA-256 of each image's pixels and shape: its identity, whatever its file's name."""
@@ -57,12 +63,21 @@ def digits(data: Data) -> Images:
     """scikit-learn's 1,797 real 8x8 digits, grey values 0..16 spread over 0..255."""
     from sklearn.datasets import load_digits
 
+    if data.size not in (0, 8):
+        raise UserError("data.size", "the digits are 8x8", "leave it out")
     found = load_digits()
     image = np.rint(found.images * (255 / 16)).astype(np.uint8)[:, None]  # (N, 1, 8, 8)
     path = [f"digits/{row:04d}" for row in range(len(image))]
     return Images(image, found.target.astype(np.int64), [str(c) for c in range(10)], path)
 
 
+def folder(data: Data) -> Images:
+    """A folder of images for each class, perhaps under `train/`, `val/` and `test/`."""
+    found = read(data.root, data.size)
+    return Images(found.image, found.label, found.classes, found.path, found.given)
+
+
 SOURCES = {
     "digits": digits,
+    "folder": folder,
 }

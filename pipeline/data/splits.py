@@ -27,6 +27,7 @@ def split(
     test: float,
     seed: int,
     key: str = "data.labels_per_class",
+    given: np.ndarray | None = None,
 ) -> np.ndarray:
     """The split of each image.
 
@@ -38,18 +39,24 @@ def split(
         val, test: shares of all images, 0..1 (met in expectation: each image decides alone).
         seed: another seed, other splits.
         key: of params.yaml that gave `labels_per_class`, for messages.
+        given: `train`, `val` or `test` (N,) where the source says so: `test` stays test, `val`
+            stays val, and the shares are of `train`.
 
     Returns:
         an array of the names in `SPLITS`, (N,).
 
     Raises:
-        UserError: a class has too few training images.
+        UserError: a class has too few training images, or both the source and the params say
+            which images are val or test, or neither.
     """
+    _check_shares({"val": val, "test": test}, given)
     place = np.array([_uniform(seed, "split", h) for h in sha256])
     order = np.array([_uniform(seed, "labelled", h) for h in sha256])
     result = np.full(len(sha256), "unlabelled", dtype="<U10")
     result[place < test + val] = "val"
     result[place < test] = "test"
+    for name in () if given is None else ("val", "test"):
+        result[given == name] = name
     for index, name in enumerate(classes):
         rows = np.flatnonzero((label == index) & (result == "unlabelled"))
         if len(rows) < labels_per_class:
@@ -60,6 +67,18 @@ def split(
             )
         result[rows[np.argsort(order[rows], kind="stable")][:labels_per_class]] = "labelled"
     return result
+
+
+def _check_shares(shares: dict[str, float], given: np.ndarray | None) -> None:
+    """Each of val and test comes either from the source or from a share of the training images."""
+    for name, share in shares.items():
+        brought = given is not None and bool((given == name).any())
+        if share and brought:
+            what = f"{share:g}, but the source brings its own {name} images"
+            raise UserError(f"data.{name}", what, "set it to 0")
+        if not share and not brought:
+            what = f"0, and the source brings no {name} images of its own"
+            raise UserError(f"data.{name}", what, "set it to a share of all images, say 0.2")
 
 
 def first_copies(sha256: list[str], label: np.ndarray, path: list[str]) -> np.ndarray:

@@ -16,10 +16,12 @@ class Blocks(NamedTuple):
 
     `old` holds one slice per softmax over old units: all of them as one where a single head grows
     (scenario `class`), one per earlier task where the task of an image is known (`task`).
+    `trained` is what the cross-entropy of new images ranges over.
     """
 
     old: list[slice]
     new: slice
+    trained: slice
 
 
 class Method:
@@ -29,13 +31,20 @@ class Method:
     Attributes:
         consolidates: whether the method learns from the base model's own data; if so and its
             memory of the base is empty, `after_task` is called on it before the first extension.
+        streams: the parts of unlabelled images that the batch must bring: `unlabelled` (strong
+            view), `weak` (a weak view of the same images). They have no targets.
         memory: named tensors.
+        notes: named scalars to record beside the losses; the same names at every step.
+        step: the update being made, 0, 1, ...; the learner sets it.
     """
 
     consolidates = False
+    streams: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.memory: dict[str, Tensor] = {}
+        self.notes: dict[str, Tensor] = {}
+        self.step = 0
 
     def before_task(self, network: Classifier, blocks: Blocks) -> None:
         """The network is about to learn a task; the new head is there, nothing is trained."""

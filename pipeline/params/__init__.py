@@ -2,28 +2,42 @@
 
 from pipeline.params.check import load
 from pipeline.params.schema import (
+    UDA,
+    Baseline,
     Data,
+    FineTune,
+    FixMatch,
     Generation,
     Labels,
     LwF,
+    Model,
+    OnlinePseudoLabel,
     Params,
     Pretrained,
     Report,
     Task,
     Teacher,
     Training,
+    WeakAndStrong,
 )
 
 __all__ = [
+    "Baseline",
     "Data",
+    "FineTune",
+    "FixMatch",
     "Generation",
     "Labels",
     "LwF",
+    "Model",
+    "OnlinePseudoLabel",
     "Params",
     "Pretrained",
     "Report",
     "Task",
     "Teacher",
     "Training",
+    "UDA",
+    "WeakAndStrong",
     "load",
 ]

@@ -18,9 +18,10 @@ NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RESERVED = {"base"}
 FAMILIES = ("resnet", "resnext", "wide_resnet", "efficientnet", "convnext", "regnet")
 # how the names of networks with residual blocks begin
-RESIDUAL = ("wrn_28_2", *(f"torchvision/{family}" for family in FAMILIES))
+RESIDUAL = ("resnet_9", "wrn_28_2", *(f"torchvision/{family}" for family in FAMILIES))
 UNION_BRANCH = re.compile(r"[\[\](]|^(constrained-)?(int|str|float)$")  # pydantic's own words
-PARENT_KEY = {"generations": "teacher", "tasks": "base"}  # blocks of models: the key of a parent
+# Blocks of models: the key of a parent, if they have one.
+PARENT_KEY = {"generations": "teacher", "baselines": None, "tasks": "base"}
 
 
 def load(path: Path | str = "params.yaml") -> Params:
@@ -36,9 +37,11 @@ def load(path: Path | str = "params.yaml") -> Params:
         params = Params.model_validate(source.values)
     except ValidationError as error:
         errors += [_readable(source, fault) for fault in _one_per_place(error)]
-    errors += _lineage_faults(source) + _data_faults(source) + _task_faults(source)
+    errors += _lineage_faults(source) + _data_faults(source)
+    errors += _task_faults(source) + _option_faults(source) + _transform_faults(source)
     if params and not errors:  # these follow the chain, which must be whole
         errors += _noise_faults(source, params) + _width_faults(source, params)
+        errors += _init_faults(source, params)
     if errors:
         raise UserError.all(errors)
     return params
@@ -107,9 +110,10 @@ def _name_faults(source: Source, loc: tuple, taken: dict) -> list[UserError]:
 
 def _parent_faults(source: Source, loc: tuple, parents: dict) -> list[UserError]:
     name = str(loc[-1])
-    parent, where = parents.get(name), source.where((*loc, PARENT_KEY[loc[0]]))
+    parent = parents.get(name)
     if not isinstance(parent, str):
-        return []  # missing or of the wrong type: already said
+        return []  # none, or missing or of the wrong type, which was said
+    where = source.where((*loc, PARENT_KEY[loc[0]]))
     if parent not in parents:
         return [UserError(where, f"no model is named '{parent}'", nearest(parent, parents))]
     blocks = {other[0] for other, _ in _models(source) if str(other[-1]) == parent}
@@ -151,12 +155,10 @@ def _noise_faults(source: Source, params: Params) -> list[UserError]:
     """Stochastic depth where there is no residual block to drop."""
     errors = []
     places = {"teacher": ("teacher",)}
-    places |= {name: ("generations", name) for name in params.generations}
-    places |= {name: ("tasks", name) for name in params.tasks}
-    networks = {"teacher": params.teacher.network}
-    networks |= {name: spec.network for name, spec in params.generations.items()}
-    for name in params.models():
-        networks.setdefault(name, networks.get(params.parent(name)))
+    places |= {name: (block, name) for block in PARENT_KEY for name in getattr(params, block)}
+    networks: dict[str, str] = {}
+    for name, spec in params.models().items():
+        networks[name] = getattr(spec, "network", None) or networks[params.parent(name)]
         drop = params.training_of(name).stochastic_depth
         if drop and not networks[name].startswith(RESIDUAL):
             what = f"'{networks[name]}' has no residual blocks for stochastic_depth {drop:g}"
@@ -169,6 +171,7 @@ def _width_faults(source: Source, params: Params) -> list[UserError]:
     """Another width than torchvision's networks have."""
     specs = {("teacher",): params.teacher}
     specs |= {("generations", name): spec for name, spec in params.generations.items()}
+    specs |= {("baselines", name): spec for name, spec in params.baselines.items()}
     return [
         UserError(source.where((*loc, "width")), f"'{spec.network}' has one width", "set it to 1")
         for loc, spec in specs.items()
@@ -191,13 +194,59 @@ def _task_faults(source: Source) -> list[UserError]:
             for name in sorted({n for n in names if names.count(n) > 1}):
                 where = source.where((*loc, key))
                 errors.append(UserError(where, f"'{name}' is named twice", "name it once"))
-        methods = _names(spec.get("methods"))
-        for name in [m for m in dict.fromkeys(methods) if m in Task.model_fields]:
-            if spec.get(name) is None:
-                what = f"the method '{name}' has no options"
-                options = block_in(Task.model_fields[name].annotation).model_fields
-                fix = f"add `{name}: {{{', '.join(options)}}}` beside `methods`"
-                errors.append(UserError(source.where(loc), what, fix))
+    return errors
+
+
+def _transform_faults(source: Source) -> list[UserError]:
+    """A transform that would count twice in the mean."""
+    errors = []
+    shared = [(("labels",), source.values.get("labels"))]
+    own = [((*loc, "labels"), spec.get("labels")) for loc, spec in _models(source)]
+    for loc, block in shared + own:
+        names = _names(block.get("transforms")) if isinstance(block, dict) else []
+        for name in sorted({n for n in names if names.count(n) > 1}):
+            where = source.where((*loc, "transforms"))
+            errors.append(UserError(where, f"'{name}' is named twice", "name it once"))
+    return errors
+
+
+def _init_faults(source: Source, params: Params) -> list[UserError]:
+    """A student that is to begin with its teacher's weights, but is another network; a task that
+    asks for another resolution than its base answers at."""
+    errors = []
+    models = params.models()
+    for name, spec in params.generations.items():
+        parent = models[spec.teacher]
+        if spec.init == "teacher" and (spec.network, spec.width) != (parent.network, parent.width):
+            where = source.where(("generations", name, "init"))
+            what = f"'{name}' is another network than its teacher '{spec.teacher}'"
+            errors.append(UserError(where, what, "give both one network and width"))
+        if spec.init == "teacher" and spec.pretrained:
+            where = source.where(("generations", name, "pretrained"))
+            what = "cannot begin with a file's weights and with its teacher's"
+            errors.append(UserError(where, what, "leave out `pretrained` or `init`"))
+    for name, task in params.tasks.items():
+        if task.training.image_size is not None:
+            where = source.where(("tasks", name, "training", "image_size"))
+            what = f"a task keeps the resolution of its base '{task.base}'"
+            errors.append(UserError(where, what, "leave it out"))
+    return errors
+
+
+def _option_faults(source: Source) -> list[UserError]:
+    """Methods of a task, or the learner of a baseline, without the options they need."""
+    errors = []
+    for loc, spec in _models(source):
+        named = {"tasks": spec.get("methods"), "baselines": [spec.get("learner")]}.get(loc[0])
+        for name in dict.fromkeys(_names(named)):
+            if name not in Task.model_fields or spec.get(name) is not None:
+                continue
+            options = block_in(Task.model_fields[name].annotation).model_fields
+            needed = ", ".join(key for key, field in options.items() if field.is_required())
+            beside = "methods" if loc[0] == "tasks" else "learner"
+            what = f"the {beside.removesuffix('s')} '{name}' has no options"
+            fix = f"add `{name}: {{{needed}}}` beside `{beside}`"
+            errors.append(UserError(source.where(loc), what, fix))
     return errors
 
 
@@ -212,7 +261,7 @@ def _classes_by_model(source: Source) -> dict[str, set[str]]:
             new = set(_names(spec.get("classes"))) if block == "tasks" else set()
             if parent in known and block == "tasks":
                 known[str(name)] = known[parent] | new
-            elif parent in known:
+            elif parent in known or block == "baselines":
                 known[str(name)] = known["teacher"]
     return known
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pydantic.fields import FieldInfo
+
 from pipeline.params.schema import (
+    UDA,
+    Baseline,
     Block,
     Data,
+    FineTune,
+    FixMatch,
     Generation,
     Labels,
     LwF,
+    OnlinePseudoLabel,
     Params,
     Pretrained,
     Report,
@@ -23,10 +30,14 @@ BLOCKS: dict[str, type[Block]] = {
     "training": Training,
     "labels": Labels,
     "teacher": Teacher,
-    "teacher.pretrained": Pretrained,
+    "<model>.pretrained": Pretrained,
+    "<model>.fine_tune": FineTune,
     "generations.<name>": Generation,
-    "generations.<name>.pretrained": Pretrained,
+    "baselines.<name>": Baseline,
     "tasks.<name>": Task,
+    "<model>.pseudo_label": OnlinePseudoLabel,
+    "<model>.uda": UDA,
+    "<model>.fixmatch": FixMatch,
     "tasks.<name>.lwf": LwF,
     "report": Report,
 }
@@ -39,5 +50,15 @@ def markdown() -> str:
         for name, field in block.keys().items():
             if field.description:
                 key = f"{prefix}.{name}".lstrip(".")
-                lines.append(f"| `{key}` | {expected(field)} | {field.description} |")
+                lines.append(
+                    f"| `{key}` | {expected(field)}{_default(field)} | {field.description} |"
+                )
     return "\n".join(lines)
+
+
+def _default(field: FieldInfo) -> str:
+    """What a key is when it is left out, where that is a plain value."""
+    if field.is_required() or field.default is None or isinstance(field.default, Block):
+        return ""
+    value = field.default
+    return f"; {', '.join(value) if isinstance(value, list) else value} if left out"

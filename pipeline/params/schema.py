@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 NetworkName = Literal[
     "small_cnn",
     "wide_cnn",
+    "resnet_9",
     "wrn_28_2",
     "torchvision/resnet18",
     "torchvision/resnet34",
@@ -54,9 +55,22 @@ NetworkName = Literal[
     "torchvision/vgg16_bn",
     "torchvision/vgg19_bn",
 ]
-SourceName = Literal["digits"]
+SourceName = Literal["digits", "folder"]
 OptimizerName = Literal["sgd", "adamw"]
-MethodName = Literal["lwf"]
+LearnerName = Literal["supervised", "pseudo_label", "uda", "fixmatch"]
+MethodName = Literal["lwf", "pseudo_label", "uda", "fixmatch"]
+TransformName = Literal[
+    "identity",
+    "flip",
+    "left",
+    "right",
+    "up",
+    "down",
+    "zoom_in",
+    "zoom_out",
+    "turn_left",
+    "turn_right",
+]
 
 
 def _class_name(value: Any) -> Any:
@@ -85,12 +99,23 @@ class Data(Block):
     root: str = Field(
         min_length=1, description="folder of the images; a change in it re-runs `prepare`"
     )
+    size: int = Field(
+        0, ge=0, le=4096, description="side to store images at, in pixels; 0 = as they are"
+    )
     classes: list[ClassName] = Field(
         min_length=2, description="classes of the base task, in order; others are kept for tasks"
     )
     labels_per_class: int = Field(ge=1, description="labelled training images of each class")
-    val: float = Field(gt=0, lt=1, description="share of all images for validation")
-    test: float = Field(gt=0, lt=1, description="share of all images for test")
+    val: float = Field(
+        ge=0,
+        lt=1,
+        description="share of all images for validation; 0 where the source brings its own",
+    )
+    test: float = Field(
+        ge=0,
+        lt=1,
+        description="share of all images for test; 0 where the source brings its own",
+    )
     seed: int = Field(ge=0, description="which images are labelled, val and test")
 
 
@@ -120,6 +145,20 @@ class Training(Block):
     ema: float = Field(
         ge=0, lt=1, description="decay of the averaged weights that teach and ship; 0 = off"
     )
+    batch_norm: Literal["joint", "separate"] = Field(
+        "joint",
+        description="labelled and unlabelled images in one forward pass, or each in its own, "
+        "normalised by its own statistics",
+    )
+    image_size: int = Field(
+        0,
+        ge=0,
+        le=4096,
+        description="side that the network resizes images to; 0 = as they are stored",
+    )
+    labelled_view: Literal["strong", "weak"] = Field(
+        "strong", description="the view of labelled images in training"
+    )
     flip: bool = Field(description="weak view: random horizontal flip")
     shift: int = Field(ge=0, description="weak view: random shift, at most so many pixels")
     num_ops: int = Field(ge=0, le=14, description="strong view: RandAugment operations per image")
@@ -133,11 +172,27 @@ class Training(Block):
         "`new_head` alone; the others stay as they began"
     )
 
+    @property
+    def num_unlabelled(self) -> int:
+        """Unlabelled images in a step."""
+        return max(1, round(self.batch_size * self.unlabelled_ratio))
+
 
 class Labels(Block):
     """How a teacher's probabilities become pseudo-labels, in this order."""
 
+    transforms: list[TransformName] = Field(
+        ["identity"],
+        min_length=1,
+        description="the teacher answers each image under all of these, and the mean of its "
+        "probabilities counts; `[identity]` is the plain answer",
+    )
     threshold: float = Field(ge=0, le=1, description="least confidence (largest probability)")
+    align: Literal["none", "labelled", "uniform"] = Field(
+        "none",
+        description="distribution alignment: reweight classes so that the mean over the kept "
+        "images is that of the labelled ones, or uniform",
+    )
     share: float = Field(
         gt=0, le=1, description="share of each predicted class to keep, most confident first"
     )
@@ -173,6 +228,15 @@ class Pretrained(Block):
     sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; `sha256sum` prints it")
 
 
+class FineTune(Block):
+    """A short clean training at the end: labelled images alone, in the weak view, no model noise;
+    perhaps at another resolution (train low, test high)."""
+
+    steps: int = Field(ge=1, description="optimiser updates")
+    learning_rate: float = Field(gt=0, le=10, description="peak of the cosine schedule")
+    image_size: int = Field(ge=0, le=4096, description="as in `training`; often higher than there")
+
+
 class Model(Block):
     """What every trained model states."""
 
@@ -186,6 +250,9 @@ class Model(Block):
     training: TrainingOverride = Field(
         TrainingOverride(), description="keys of `training` that differ for this model"
     )
+    fine_tune: FineTune | None = Field(
+        None, description="a clean training on labelled images at the end; none if left out"
+    )
 
 
 class Teacher(Model):
@@ -196,6 +263,9 @@ class Generation(Model):
     """A noisy student: labels and its teacher's pseudo-labels."""
 
     teacher: str = Field(description="the model that labels the unlabelled images")
+    init: Literal["scratch", "teacher"] = Field(
+        "scratch", description="begin with fresh weights, or with the teacher's"
+    )
     labels: LabelsOverride = Field(
         LabelsOverride(), description="keys of `labels` that differ for this generation"
     )
@@ -207,6 +277,52 @@ class LwF(Block):
     weight: float = Field(ge=0, le=1000, description="of the distillation loss on the old units")
     temperature: float = Field(gt=0, le=100, description="softens both answers; 2 in the paper")
     warmup_steps: int = Field(ge=0, description="steps that train the new head alone, at first")
+
+
+class WeakAndStrong(Block):
+    """Options of methods that compare a weak and a strong view of an unlabelled image."""
+
+    weight: float = Field(ge=0, le=1000, description="of the loss on unlabelled images")
+    threshold: float = Field(
+        ge=0, le=1, description="least confidence on the weak view, before sharpening"
+    )
+    weak_view: Literal["apart", "joint"] = Field(
+        "apart",
+        description="predict on the weak view in a pass of its own, without gradient, or in one "
+        "pass with all other images, which share BatchNorm statistics then and cost more",
+    )
+
+
+class FixMatch(WeakAndStrong):
+    """FixMatch (Sohn et al. 2020): 1.0 and 0.95 in the paper."""
+
+
+class UDA(WeakAndStrong):
+    """Unsupervised data augmentation (Xie et al. 2019): temperature 0.4, threshold 0.8."""
+
+    temperature: float = Field(gt=0, le=100, description="sharpens (< 1) the weak view's answer")
+    ramp_steps: int = Field(ge=0, description="steps in which the weight rises from 0, linearly")
+
+
+class OnlinePseudoLabel(Block):
+    """Pseudo-label (Lee 2013): weight 3 in the paper, threshold 0."""
+
+    weight: float = Field(ge=0, le=1000, description="of the loss on unlabelled images")
+    threshold: float = Field(ge=0, le=1, description="least confidence of a label")
+    start_step: int = Field(ge=0, description="steps with weight 0, at first")
+    ramp_steps: int = Field(ge=0, description="steps in which the weight rises after that")
+
+
+class Baseline(Model):
+    """A yardstick: one model from the same data by another way, in the same loop."""
+
+    learner: LearnerName = Field(
+        description="`supervised`: labels alone; `pseudo_label`, `uda`, `fixmatch`: unlabelled "
+        "images too, with labels made at every step"
+    )
+    pseudo_label: OnlinePseudoLabel | None = Field(None, description="options of `pseudo_label`")
+    uda: UDA | None = Field(None, description="options of `uda`")
+    fixmatch: FixMatch | None = Field(None, description="options of `fixmatch`")
 
 
 class Task(Block):
@@ -227,6 +343,9 @@ class Task(Block):
         "(`new`, unless old images are in the batch)",
     )
     lwf: LwF | None = Field(None, description="options of the method `lwf`")
+    pseudo_label: OnlinePseudoLabel | None = Field(None, description="options of `pseudo_label`")
+    uda: UDA | None = Field(None, description="options of `uda`")
+    fixmatch: FixMatch | None = Field(None, description="options of `fixmatch`")
     training: TrainingOverride = Field(
         TrainingOverride(), description="keys of `training` that differ for this task"
     )
@@ -251,21 +370,22 @@ class Params(Block):
     labels: Labels
     teacher: Teacher
     generations: dict[str, Generation] = Field(description="name: student; `{}` for none")
+    baselines: dict[str, Baseline] = Field(description="name: yardstick; `{}` for none")
     tasks: dict[str, Task] = Field(description="name: what to learn on top; `{}` for none")
     final: str = Field(description="the model meant to ship")
     report: Report
 
-    def models(self) -> dict[str, Teacher | Generation | Task]:
+    def models(self) -> dict[str, Teacher | Generation | Baseline | Task]:
         """Every model by name, parents before children."""
-        waiting = {"teacher": self.teacher, **self.generations, **self.tasks}
-        models: dict[str, Teacher | Generation | Task] = {}
+        waiting = {"teacher": self.teacher, **self.generations, **self.baselines, **self.tasks}
+        models: dict[str, Teacher | Generation | Baseline | Task] = {}
         while waiting:
             name = next(n for n in waiting if self.parent(n) in {None, *models})
             models[name] = waiting.pop(name)
         return models
 
     def parent(self, name: str) -> str | None:
-        """The model that taught or was extended into `name`; None for the first."""
+        """The model that taught or was extended into `name`; None for one from labels."""
         if name in self.generations:
             return self.generations[name].teacher
         return self.tasks[name].base if name in self.tasks else None
@@ -274,6 +394,8 @@ class Params(Block):
         """The DVC stage that makes model `name`."""
         if name in self.tasks:
             return f"extend@{name}"
+        if name in self.baselines:
+            return f"baseline@{name}"
         return f"student@{name}" if name in self.generations else name
 
     def chain(self, name: str) -> list[str]:

@@ -72,7 +72,7 @@ def models(params: Params) -> dict[str, Measured]:
     result = {}
     for name in params.models():
         network, card = checkpoint.load(f"models/{name}", device)
-        autocast = machine.suit(settings, network)
+        autocast = machine.suit(settings, network, checkpoint.pixels(card))
         seen = {split: look(network, card, split, autocast) for split in splits}
         result[name] = Measured(card, checkpoint.classes(card), seen)
     return result
@@ -159,6 +159,7 @@ def metrics(measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> 
         if "test" in model.seen:
             result[f"acc/{name}"] = model.seen["test"].accuracy
         result[f"num_parameters/{name}"] = model.card["num_parameters"]
+        result[f"images_seen/{name}"] = model.card["images_seen"]
     result |= continual.metrics(measured)
     for name, found in quality.items():
         result[f"pseudo_labels/{name}/kept_share"] = found.kept_share
