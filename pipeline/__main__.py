@@ -8,12 +8,13 @@ from pipeline.errors import run
 
 
 def check(_: argparse.Namespace) -> None:
-    """check params.yaml and this machine's settings"""
-    from pipeline import machine
+    """check params.yaml, the files it names and this machine's settings"""
+    from pipeline import machine, pretrained
     from pipeline.params import load
 
     params = load()
     machine.load()
+    pretrained.check(params)
     print(f"params.yaml is right: {' -> '.join(params.chain(params.final))}")
 
 

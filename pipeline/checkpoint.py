@@ -13,13 +13,19 @@ from safetensors.torch import save as save_tensors
 
 from pipeline import files
 from pipeline.networks import NETWORKS, Classifier, num_parameters
+from pipeline.zoo import check_images
 
 SCHEMA = 2  # 2: `network.image_size`
 
 
 def build(card: dict) -> Classifier:
-    """The classifier that a card describes, with fresh weights from torch's generator."""
+    """The classifier that a card describes, with fresh weights from torch's generator.
+
+    Raises:
+        UserError: the images are too small for the network.
+    """
     spec = card["network"]
+    check_images(card["name"], spec["name"], card["image_shape"], spec["image_size"])
     channels = card["image_shape"][0]
     backbone = NETWORKS[spec["name"]](channels, spec["width"], spec["stochastic_depth"])
     heads = {head["task"]: len(head["classes"]) for head in card["heads"]}

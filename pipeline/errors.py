@@ -35,7 +35,8 @@ class UserError(Exception):
 def nearest(name: str, names: Iterable[str]) -> str:
     """The half-sentence that helps with a mistyped `name`, given the `names` that exist."""
     names = sorted(map(str, names))
-    close = difflib.get_close_matches(str(name), names, n=1)
+    close = [known for known in names if known.endswith(f"/{name}")]
+    close += difflib.get_close_matches(str(name), names, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
     return f"use one of: {', '.join(names)}" if names else "remove it"

@@ -205,7 +205,6 @@ def _train(
         )
         head = HeadLearner(network, recipe, autocast=autocast, columns=columns)
         run(head, new, ".head", NullTracker(), lambda *_: None)
-        network.requires_grad_(True)
     learner = Learner(
         network,
         job.training,

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.data.batches import Part
+from pipeline.frozen import freeze
 from pipeline.networks import Classifier, Output
 from pipeline.params import Training
 
@@ -52,6 +53,7 @@ class Learner:
         self.autocast = autocast
         self.methods = methods
         self.columns = columns
+        self.still = freeze(network, training.train)
         self.optimizer = make_optimizer(network, training)
         self.ema = copy.deepcopy(network).requires_grad_(False).eval() if training.ema else None
         self.num_steps = 0
@@ -106,8 +108,10 @@ class Learner:
         return Output(*(torch.cat(values) for values in zip(*outputs)))
 
     def train_mode(self) -> None:
-        """Dropout on, BatchNorm on this batch's statistics."""
+        """Dropout on, BatchNorm on this batch's statistics; but not in frozen parts."""
         self.network.train()
+        for part in self.still:
+            part.eval()
 
     def _add_grads(self, grads: Mapping[str, Tensor]) -> None:
         weights = dict(self.network.named_parameters()) if grads else {}
@@ -149,13 +153,10 @@ class Learner:
 
 
 class HeadLearner(Learner):
-    """Trains the newest head alone: every other weight, and BatchNorm's statistics, stay."""
+    """Trains the newest head alone (`train: new_head`), without dropout before it."""
 
     def __init__(self, network: Classifier, training: Training, **options):
-        for weight in network.parameters():
-            weight.requires_grad_(False)
-        network.newest_head.requires_grad_(True)
-        super().__init__(network, training, **options)
+        super().__init__(network, training.model_copy(update={"train": "new_head"}), **options)
 
     def train_mode(self) -> None:
         """As in evaluation: the features that the head will stand on."""

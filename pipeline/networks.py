@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from pipeline.resnet9 import ResNet9
 from pipeline.wide_resnet import WideResNet
+from pipeline.zoo import ZOO
 
 
 class SmallCNN(nn.Module):
@@ -71,6 +72,7 @@ NETWORKS = {
     "wide_cnn": wide_cnn,
     "resnet_9": resnet_9,
     "wrn_28_2": wrn_28_2,
+    **ZOO,
 }
 
 
@@ -91,7 +93,8 @@ class Classifier(nn.Module):
         backbone: maps float (N, C, H, W) to (N, num_features).
         heads: number of classes of each task's block, in the order of the tasks.
         mean, std: of each channel on the 0..1 scale.
-        dropout: on the features, before the heads (model noise; off in eval mode).
+        dropout: on the features, before the heads, and in the backbone's own dropout layers
+            (model noise; off in eval mode).
         image_size: side in pixels that images are resized to (antialiased bilinear), so that a
             network may be trained at a low resolution and answer at a higher one; 0 = as they are.
     """
@@ -108,6 +111,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.dropout = dropout
+        for layer in backbone.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = dropout
         self.image_size = image_size
         self.heads = nn.ModuleDict()
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import checkpoint, machine, randomness
+from pipeline import checkpoint, machine, pretrained, randomness
 from pipeline.data.batches import Stream, View
 from pipeline.data.store import Dataset
 from pipeline.fine_tune import fine_tune
@@ -33,10 +33,14 @@ from pipeline.networks import Classifier
 from pipeline.params import Model, Params, Training
 from pipeline.tracking import NullTracker
 from pipeline.train import Row
+from pipeline.zoo import check_images
 
 if TYPE_CHECKING:  # a model that needs none of these is not retrained when they change
     from pipeline.methods import Method
     from pipeline.pseudo_labels import PseudoLabels
+
+# keys of a model's block that its card has elsewhere
+ELSEWHERE = ("network", "width", "pretrained", "training", "labels")
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
     device = machine.device(settings)
     card, parts = describe(job), streams(job, settings, device)
     card["images_seen"] = images_seen(parts, job.training.steps)
-    network = begin(job, card, device)
+    network, card = begin(job, card, device)
     autocast = machine.suit(settings, network, checkpoint.pixels(card))
     loss_weights = {"pseudo": job.training.unlabelled_weight}
     learner = Learner(network, job.training, loss_weights, autocast, job.methods)
@@ -100,19 +104,35 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
     return run(learner, parts, look, stage=stage, name=job.name, done=done)
 
 
-def begin(job: Job, card: dict, device: torch.device) -> Classifier:
-    """The network to train: fresh weights from the seed, or the teacher's.
+def begin(job: Job, card: dict, device: torch.device) -> tuple[Classifier, dict]:
+    """The network to train, and its card: fresh weights from the seed, those of a file, or the
+    teacher's.
 
     Raises:
-        UserError: the teacher has other weights than this model.
+        UserError: the teacher has other weights than this model; the file of weights is not there,
+            not the one named, or does not fit; the images are too small for the network.
     """
-    torch.manual_seed(randomness.torch_seed(job.params.seed, job.name, "init"))
-    network = checkpoint.build(card).to(device)
+    given = pretrained.read(job.params, job.name)
+    card = pretrained.noted(card, given)
+    _check_fine_tune(job)
+    teacher = None
     if getattr(job.spec, "init", "scratch") == "teacher":
         [parent] = job.parents
-        teacher, _ = checkpoint.load(Path("models") / parent, device)
+        teacher, theirs = checkpoint.load(Path("models") / parent, device)
+        card = card | {"normalisation": theirs["normalisation"]}
+    torch.manual_seed(randomness.torch_seed(job.params.seed, job.name, "init"))
+    network = checkpoint.build(card).to(device)
+    pretrained.fill(network.backbone, given)
+    if teacher:
         network.load_state_dict(teacher.state_dict())
-    return network
+    return network, card
+
+
+def _check_fine_tune(job: Job) -> None:
+    """Refuse now what would fail after the first training."""
+    if job.spec.fine_tune:
+        size = job.spec.fine_tune.image_size
+        check_images(job.name, job.spec.network, job.dataset.image_shape, size)
 
 
 def describe(job: Job) -> dict:
@@ -137,7 +157,7 @@ def describe(job: Job) -> dict:
         "seed": job.params.seed,
         "training": training.model_dump(),
     }
-    asked = spec.model_dump(exclude_none=True, exclude={"network", "width", "training", "labels"})
+    asked = spec.model_dump(exclude_none=True, exclude={*ELSEWHERE})
     return card | {"model": asked}
 
 

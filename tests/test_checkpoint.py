@@ -38,7 +38,7 @@ def folder(tmp_path):
     return tmp_path / "g1"
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if "/" not in name])
 def test_a_model_comes_back_bit_for_bit_in_eval_mode(tmp_path, name):
     network = build(name)
     network(torch.rand(4, 1, 8, 8))  # moves the statistics of BatchNorm

@@ -179,6 +179,18 @@ def test_a_real_server_gets_the_runs(chain, monkeypatch, tmp_path):
         server.wait(timeout=30)
 
 
+@pytest.mark.parametrize("train", ["fc", "new_head"])
+def test_a_task_may_train_a_part_of_the_weights(chain, train):
+    lwf = {"methods": ["lwf"], "lwf": {"weight": 1.0, "temperature": 2.0, "warmup_steps": 2}}
+    one = TASK | lwf | {"base": "g2", "classes": ["8"], "training": {"train": train}}
+    with_tasks(chain, t1=one)
+    learn("t1")
+    before, after = (checkpoint.load(f"models/{name}")[0].state_dict() for name in ("g2", "t1"))
+    moved = {key for key in before if not torch.equal(before[key], after[key])}
+    heads = {"heads.task_base.weight", "heads.task_base.bias"}
+    assert moved == (heads if train == "fc" else set())
+
+
 def test_a_task_has_its_own_noise(chain):
     with_tasks(chain, t1=TASK | {"base": "g2", "classes": ["8"], "training": {"dropout": 0.75}})
     learn("t1")

@@ -32,6 +32,7 @@ TRAINING = Training(
     magnitude=6,
     keep="last",
     evaluate_every=5,
+    train="all",
 )
 BOTH = pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 

@@ -48,6 +48,7 @@ OUT_OF_RANGE = {
     "training.magnitude": [-1, 31],
     "training.keep": ["first"],
     "training.evaluate_every": [0],
+    "training.train": ["head"],
     "labels.threshold": [-0.1, 1.1],
     "labels.share": [0.0, 1.1],
     "labels.temperature": [0.0, 101.0],
@@ -521,6 +522,27 @@ def test_the_names_that_params_allow_are_those_that_exist(literal, names):
     assert list(typing.get_args(literal)) == list(names)
 
 
+def test_torchvisions_networks_have_one_width_and_the_others_any(tmp_path):
+    values = example()
+    values["teacher"] |= {"network": "torchvision/resnet18", "width": 1}
+    values["generations"]["g1"] |= {"network": "torchvision/vgg16_bn", "width": 0.5}
+    (line,) = lines_of(tmp_path, values)
+    assert_names(line, "generations.g1.width")
+    assert "'torchvision/vgg16_bn' has one width; fix: set it to 1" in line
+
+
+@pytest.mark.parametrize(
+    ("network", "words"),
+    [
+        ("torchvision/resnet81", "did you mean 'torchvision/resnet18'?"),
+        ("resnet18", "did you mean 'torchvision/resnet18'?"),
+    ],
+)
+def test_a_mistyped_network_of_torchvision_is_suggested(tmp_path, network, words):
+    (line,) = lines_with(tmp_path, "teacher.network", network)
+    assert line.endswith(words)
+
+
 # --- the command ------------------------------------------------------------------------------
 
 
@@ -543,6 +565,15 @@ def test_check_tells_every_fault_quickly_and_writes_nothing(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
 
 
+def test_reading_the_params_imports_no_torch(project):
+    code = "import sys; from pipeline.params import load; load(); print(*sys.modules)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+    modules = set(done.stdout.split())
+    assert "pipeline.params" in modules and not {"torch", "torchvision"} & modules
+
+
 def test_check_shows_the_chain(project):
     done = check_command(project)
     assert done.returncode == 0
@@ -552,7 +583,7 @@ def test_check_shows_the_chain(project):
 def test_stochastic_depth_needs_residual_blocks(tmp_path):
     values = real_values()
     values["training"]["stochastic_depth"] = 0.2
-    values["generations"]["g1"] |= {"network": "wrn_28_2"}
+    values["generations"]["g1"] |= {"network": "torchvision/resnet18"}
     values["generations"]["g2"] |= {"training": {"stochastic_depth": 0.0}}
     with pytest.raises(UserError) as caught:
         load(write_params(tmp_path, values))

@@ -5,6 +5,7 @@ import re
 from conftest import ROOT
 
 from pipeline.machine import Machine
+from pipeline.networks import NETWORKS
 from pipeline.params.describe import markdown
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -13,6 +14,13 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_table_of_parameters_is_that_of_the_code():
     told = README.split("<!-- params -->")[1].split("<!-- /params -->")[0].strip()
     assert told == markdown()
+
+
+def test_every_network_is_told():
+    section = README.split("## Networks")[1].split("\n## ")[0]
+    told = set(re.findall(r"`([^`]+)`", section))
+    told |= {f"efficientnet_b{number}" for number in range(8)}  # `b0` to `b7`
+    assert {name.removeprefix("torchvision/") for name in NETWORKS} <= told
 
 
 def test_every_setting_of_the_machine_is_told():

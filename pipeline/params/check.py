@@ -16,7 +16,9 @@ from pipeline.params.words import block_in, expected, schema_at, wrong
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RESERVED = {"base"}
-RESIDUAL = ("resnet_9", "wrn_28_2")  # the networks with residual blocks
+FAMILIES = ("resnet", "resnext", "wide_resnet", "efficientnet", "convnext", "regnet")
+# how the names of networks with residual blocks begin
+RESIDUAL = ("resnet_9", "wrn_28_2", *(f"torchvision/{family}" for family in FAMILIES))
 UNION_BRANCH = re.compile(r"[\[\](]|^(constrained-)?(int|str|float)$")  # pydantic's own words
 # Blocks of models: the key of a parent, if they have one.
 PARENT_KEY = {"generations": "teacher", "baselines": None, "tasks": "base"}
@@ -38,7 +40,8 @@ def load(path: Path | str = "params.yaml") -> Params:
     errors += _lineage_faults(source) + _data_faults(source)
     errors += _task_faults(source) + _option_faults(source) + _transform_faults(source)
     if params and not errors:  # these follow the chain, which must be whole
-        errors += _noise_faults(source, params) + _init_faults(source, params)
+        errors += _noise_faults(source, params) + _width_faults(source, params)
+        errors += _init_faults(source, params)
     if errors:
         raise UserError.all(errors)
     return params
@@ -157,11 +160,23 @@ def _noise_faults(source: Source, params: Params) -> list[UserError]:
     for name, spec in params.models().items():
         networks[name] = getattr(spec, "network", None) or networks[params.parent(name)]
         drop = params.training_of(name).stochastic_depth
-        if drop and networks[name] not in RESIDUAL:
+        if drop and not networks[name].startswith(RESIDUAL):
             what = f"'{networks[name]}' has no residual blocks for stochastic_depth {drop:g}"
-            fix = f"set it to 0 for this model, or use one of: {', '.join(RESIDUAL)}"
+            fix = f"set it to 0 for this model, or use one named {', '.join(RESIDUAL)}..."
             errors.append(UserError(source.where((*places[name], "network")), what, fix))
     return errors
+
+
+def _width_faults(source: Source, params: Params) -> list[UserError]:
+    """Another width than torchvision's networks have."""
+    specs = {("teacher",): params.teacher}
+    specs |= {("generations", name): spec for name, spec in params.generations.items()}
+    specs |= {("baselines", name): spec for name, spec in params.baselines.items()}
+    return [
+        UserError(source.where((*loc, "width")), f"'{spec.network}' has one width", "set it to 1")
+        for loc, spec in specs.items()
+        if spec.network.startswith("torchvision/") and spec.width != 1
+    ]
 
 
 def _task_faults(source: Source) -> list[UserError]:
@@ -206,6 +221,10 @@ def _init_faults(source: Source, params: Params) -> list[UserError]:
             where = source.where(("generations", name, "init"))
             what = f"'{name}' is another network than its teacher '{spec.teacher}'"
             errors.append(UserError(where, what, "give both one network and width"))
+        if spec.init == "teacher" and spec.pretrained:
+            where = source.where(("generations", name, "pretrained"))
+            what = "cannot begin with a file's weights and with its teacher's"
+            errors.append(UserError(where, what, "leave out `pretrained` or `init`"))
     for name, task in params.tasks.items():
         if task.training.image_size is not None:
             where = source.where(("tasks", name, "training", "image_size"))

@@ -10,7 +10,51 @@ from pydantic.fields import FieldInfo
 
 # The names live here as well as in the dicts they name, so that checking a file need not
 # import torch; tests hold the two together.
-NetworkName = Literal["small_cnn", "wide_cnn", "resnet_9", "wrn_28_2"]
+NetworkName = Literal[
+    "small_cnn",
+    "wide_cnn",
+    "resnet_9",
+    "wrn_28_2",
+    "torchvision/resnet18",
+    "torchvision/resnet34",
+    "torchvision/resnet50",
+    "torchvision/resnet101",
+    "torchvision/resnet152",
+    "torchvision/resnext50_32x4d",
+    "torchvision/resnext101_32x8d",
+    "torchvision/wide_resnet50_2",
+    "torchvision/wide_resnet101_2",
+    "torchvision/densenet121",
+    "torchvision/densenet169",
+    "torchvision/densenet201",
+    "torchvision/mobilenet_v2",
+    "torchvision/mobilenet_v3_small",
+    "torchvision/mobilenet_v3_large",
+    "torchvision/efficientnet_b0",
+    "torchvision/efficientnet_b1",
+    "torchvision/efficientnet_b2",
+    "torchvision/efficientnet_b3",
+    "torchvision/efficientnet_b4",
+    "torchvision/efficientnet_b5",
+    "torchvision/efficientnet_b6",
+    "torchvision/efficientnet_b7",
+    "torchvision/efficientnet_v2_s",
+    "torchvision/efficientnet_v2_m",
+    "torchvision/efficientnet_v2_l",
+    "torchvision/convnext_tiny",
+    "torchvision/convnext_small",
+    "torchvision/convnext_base",
+    "torchvision/convnext_large",
+    "torchvision/regnet_y_400mf",
+    "torchvision/regnet_y_800mf",
+    "torchvision/regnet_y_1_6gf",
+    "torchvision/regnet_y_3_2gf",
+    "torchvision/shufflenet_v2_x0_5",
+    "torchvision/shufflenet_v2_x1_0",
+    "torchvision/vgg11_bn",
+    "torchvision/vgg16_bn",
+    "torchvision/vgg19_bn",
+]
 SourceName = Literal["digits", "folder"]
 OptimizerName = Literal["sgd", "adamw"]
 LearnerName = Literal["supervised", "pseudo_label", "uda", "fixmatch"]
@@ -123,6 +167,10 @@ class Training(Block):
         description="the weights that ship: the last, or those best on val (first of equals)"
     )
     evaluate_every: int = Field(ge=1, description="steps between two looks at val")
+    train: Literal["all", "fc", "new_head"] = Field(
+        description="`all` weights, `fc` = the fully connected layers and the heads, or the "
+        "`new_head` alone; the others stay as they began"
+    )
 
     @property
     def num_unlabelled(self) -> int:
@@ -171,6 +219,15 @@ TrainingOverride = _partial(Training)
 LabelsOverride = _partial(Labels)
 
 
+class Pretrained(Block):
+    """A file of weights to begin from."""
+
+    file: str = Field(
+        min_length=1, description="`.safetensors`, or torch's `.pth` or `.pt`, in this folder"
+    )
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; `sha256sum` prints it")
+
+
 class FineTune(Block):
     """A short clean training at the end: labelled images alone, in the weak view, no model noise;
     perhaps at another resolution (train low, test high)."""
@@ -184,7 +241,12 @@ class Model(Block):
     """What every trained model states."""
 
     network: NetworkName = Field(description="architecture")
-    width: float = Field(1.0, gt=0, le=16, description="multiplies the channels")
+    width: float = Field(
+        1.0, gt=0, le=16, description="multiplies the channels; 1 for `torchvision/`"
+    )
+    pretrained: Pretrained | None = Field(
+        None, description="weights that the backbone begins from; random without"
+    )
     training: TrainingOverride = Field(
         TrainingOverride(), description="keys of `training` that differ for this model"
     )

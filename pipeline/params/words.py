@@ -38,6 +38,8 @@ def wrong(kind: str) -> str:
     """What a kind of pydantic's errors means to a person."""
     if kind == "union":
         return "not allowed here"
+    if kind == "string_pattern_mismatch":
+        return "of another form"
     ranges = ("greater", "less", "too_short", "too_long")
     return "out of range" if kind.startswith(ranges) or "too_" in kind else "of the wrong type"
 
@@ -50,13 +52,14 @@ def expected(field: Any) -> str:
     annotation = field.annotation
     kind = words.get(annotation) or _kind(annotation)
     bounds = {"ge": "at least {}", "gt": "more than {}", "le": "at most {}", "lt": "less than {}"}
+    forms = [f"of the form {p}" for p in (getattr(r, "pattern", None) for r in field.metadata) if p]
     limits = [
         text.format(f"{getattr(rule, name):g}")
         for rule in field.metadata
         for name, text in bounds.items()
         if getattr(rule, name, None) is not None
     ]
-    return ", ".join([kind, *limits])
+    return ", ".join([kind, *forms, *limits])
 
 
 def _kind(annotation: Any) -> str:
@@ -67,4 +70,6 @@ def _kind(annotation: Any) -> str:
     if text.startswith(("list", "typing.List")):
         return "a list of names"
     number = " or a whole number of at least 1" if re.search(r"\bint\b", text) else ""
-    return f"{', '.join(choices)}{number}" if choices else "a value"
+    # a family such as torchvision/resnet18, torchvision/resnet34 is one word; the README lists it
+    families = dict.fromkeys(re.sub("/.*", "/...", choice) for choice in choices)
+    return f"{', '.join(families)}{number}" if choices else "a value"
