@@ -123,7 +123,8 @@ def test_a_student_may_begin_where_its_teacher_is(tmp_path, monkeypatch):
     begun = {}
     for name in ("g1", "g2"):
         job = self_training.Job(name, load(), dataset, {"teacher": card["sha256"]})
-        begun[name] = self_training.begin(job, self_training.describe(job), device).state_dict()
+        network, _ = self_training.begin(job, self_training.describe(job), device)
+        begun[name] = network.state_dict()
     equal = {
         name: all(torch.equal(v, begun[name][k]) for k, v in teacher.state_dict().items())
         for name in begun

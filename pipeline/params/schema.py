@@ -168,8 +168,9 @@ class Training(Block):
     )
     evaluate_every: int = Field(ge=1, description="steps between two looks at val")
     train: Literal["all", "fc", "new_head"] = Field(
+        "all",
         description="`all` weights, `fc` = the fully connected layers and the heads, or the "
-        "`new_head` alone; the others stay as they began"
+        "`new_head` alone; the others stay as they began",
     )
 
     @property
