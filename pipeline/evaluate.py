@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from pipeline.networks import Classifier
 
-BATCH_SIZE = 512
+# Images at a time: on a CPU as many as stay in its caches, on a GPU as many as fill it.
+BATCH_SIZE = {"cpu": 512, "cuda": 8192}
 
 
 @torch.inference_mode()
@@ -20,18 +21,20 @@ def infer(
     network: Classifier,
     images: np.ndarray | Tensor,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int = 0,
 ) -> Tensor:
     """Logits of images, without noise: eval mode, no augmentation, no dropout.
 
     Args:
         network: left in the mode it came in.
         images: uint8 (N, C, H, W), on any device.
+        batch_size: images at a time; 0 = what suits the device.
 
     Returns:
         float32 logits (N, K) on the CPU.
     """
     device = next(network.parameters()).device
+    batch_size = batch_size or BATCH_SIZE.get(device.type, 512)
     was_training = network.training
     network.eval()
     logits = []

@@ -113,6 +113,8 @@ def fit(
         depends: JSON-able: all that the result depends on; another value starts afresh.
         done: is told the curve and writes the model; only then resume checkpoints go.
     """
+    if settings.compile:
+        learner.network.compile()
     with Resume(stage, depends) as resume, signals.deferred() as stopped:
         history = train(
             learner,

@@ -35,6 +35,9 @@ class Machine(BaseModel):
     resident_gigabytes: float = Field(
         4.0, ge=0, description="larger sets of images stay on disk and are read batch by batch"
     )
+    compile: bool = Field(
+        False, description="torch.compile the networks that train: for long runs on a GPU"
+    )
     checkpoint_seconds: float = Field(20.0, gt=0, description="between two resume checkpoints")
 
 

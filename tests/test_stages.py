@@ -399,3 +399,15 @@ def test_a_class_that_nothing_is_labelled_as_is_named(chain, monkeypatch, capsys
     monkeypatch.setattr(rules, "make", without_three)
     pseudo_label.main(["g1"])
     assert "warning: no image is labelled 3; g1 learns this class" in capsys.readouterr().err
+
+
+def test_networks_are_compiled_for_training_if_the_machine_says_so(chain, monkeypatch):
+    from torch import nn
+
+    compiled = []
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compiled.append(type(self).__name__))
+    student.main(["g1"])
+    assert compiled == []
+    monkeypatch.setenv("LINEAGE_COMPILE", "true")
+    student.main(["g1"])
+    assert compiled == ["Classifier"]
