@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,14 +43,18 @@ class PseudoLabels:
 
 
 def make(
-    probs: np.ndarray, rule: Labels, rng: np.random.Generator, prior: np.ndarray | None = None
+    probs: np.ndarray,
+    rule: Labels,
+    rngs: Sequence[np.random.Generator],
+    prior: np.ndarray | None = None,
 ) -> PseudoLabels:
     """Filter, balance and sharpen.
 
     Args:
         probs: float64 (N, K), the teacher's probabilities at temperature 1, a row per image.
         rule: threshold, align, share, temperature, kind, balance.
-        rng: which images a small class repeats.
+        rngs: a generator for each class: which of its images a small class repeats. One for each,
+            so that the order of the classes does not matter.
         prior: class shares (K,) that `align: labelled` aims at; they sum to 1.
 
     Returns:
@@ -66,7 +71,7 @@ def make(
     probs = _aligned(probs, kept, rule.align, prior)
     label = probs.argmax(1)
     rows = _by_class(probs.max(1), label, kept, rule.share, probs.shape[1])
-    index = np.concatenate(_balanced(rows, rule.balance, rng))
+    index = np.concatenate(_balanced(rows, rule.balance, rngs))
     return PseudoLabels(
         index=index,
         probs=_targets(probs[index], rule).astype(np.float16),
@@ -114,7 +119,7 @@ def _by_class(
 
 
 def _balanced(
-    rows: list[np.ndarray], balance: str | int, rng: np.random.Generator
+    rows: list[np.ndarray], balance: str | int, rngs: Sequence[np.random.Generator]
 ) -> list[np.ndarray]:
     """At most K rows a class, the most confident; fewer are filled by random repeats.
 
@@ -125,7 +130,7 @@ def _balanced(
     sizes = [len(r) for r in rows if len(r)]
     per_class = int(np.rint(np.mean(sizes))) if balance == "equal" else balance
     balanced = []
-    for kept in rows:
+    for kept, rng in zip(rows, rngs):
         missing = per_class - len(kept) if len(kept) else 0
         repeats = rng.choice(kept, size=missing) if missing > 0 else kept[:0]
         balanced.append(np.concatenate([kept[:per_class], repeats]))

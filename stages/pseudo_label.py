@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> None:
         raise UserError(str(dataset.folder), "there are no unlabelled images", fix)
     autocast = machine.suit(settings, network, checkpoint.pixels(card))
     probs = probabilities(network, images, rule.transforms, autocast)
-    rng = randomness.generator(params.seed, name, "balance")
+    rngs = [randomness.generator(params.seed, name, "balance", label) for label in classes]
     counts = np.bincount(dataset.array("labelled", "label"), minlength=len(classes))
-    made = labels.make(probs, rule, rng, prior=counts / counts.sum())
+    made = labels.make(probs, rule, rngs, prior=counts / counts.sum())
     if len(set(made.label.tolist())) == 1 < len(classes):
         only = classes[int(made.label[0])]
         what = f"all {len(made.index)} images that are kept are labelled '{only}'"
