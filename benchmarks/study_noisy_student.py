@@ -7,7 +7,8 @@
 - `noisy_student_cifar10`: the preset cifar10-cpu, with `--images` a folder that holds CIFAR-10 as
   `train/<class>/` and `test/<class>/`; without it that study is left out.
 
-Yardsticks: `supervised` has the last generation's network, noise and steps, but labels alone;
+Yardsticks: `supervised` has the last generation's network and noise, but labels alone, for as many
+steps (on CIFAR-10, where students go on from their teachers' weights, of all generations together);
 `uda` and `fixmatch` see as many images as the whole lineage, all forward passes counted: those of
 the training of every model and those that made the pseudo-labels.
 """
@@ -93,6 +94,9 @@ WHAT = ("accuracy", "kept_share")
 
 PRESET = Path("presets/cifar10-cpu/params.yaml")
 GENERATIONS = ("g1", "g2", "g3")
+# teacher, g1, g2, g3, labelling under two transforms
+CIFAR10_IMAGES = 2500 * 128 + (3000 + 3000 + 4000) * 64 * 6 + 3 * 2 * 41_000
+CIFAR10_STEPS = round(CIFAR10_IMAGES / (64 * 15))  # a step: labelled, weak and strong views
 
 
 def cifar10(images: Path, seeds: range, test: bool) -> Study:
@@ -121,9 +125,6 @@ def cifar10(images: Path, seeds: range, test: bool) -> Study:
         params=PRESET,
         arms_first=True,
     )
-
-
-CIFAR10_STEPS = 4700
 
 
 # --- tables -----------------------------------------------------------------------------------
