@@ -55,7 +55,15 @@ def fine_tune(
         return finish(tuned, card, look, [*history, *later])
 
     name = f"{card['name']}.fine_tune"
-    return run(tuned, {"labelled": clean}, look, stage=f"{stage}.fine_tune", name=name, done=done)
+    return run(
+        tuned,
+        {"labelled": clean},
+        look,
+        stage=f"{stage}.fine_tune",
+        name=name,
+        done=done,
+        after=learner.training.steps,
+    )
 
 
 def recipe(training: Training, options: FineTune) -> Training:
