@@ -50,12 +50,21 @@ def fine_tune(
     tuned = Learner(network, recipe(learner.training, options), autocast=autocast)
     look = look_at(card, device)
 
+    after = learner.training.steps
+
     def done(rows: list[Row]) -> dict:
-        later = [row | {"step": row["step"] + learner.training.steps} for row in rows]
+        later = [row | {"step": after + row["step"]} for row in rows]
         return finish(tuned, card, look, [*history, *later])
 
-    name = f"{card['name']}.fine_tune"
-    return run(tuned, {"labelled": clean}, look, stage=f"{stage}.fine_tune", name=name, done=done)
+    return run(
+        tuned,
+        {"labelled": clean},
+        look,
+        stage=f"{stage}.fine_tune",
+        name=f"{card['name']}.fine_tune",
+        done=done,
+        after=after,
+    )
 
 
 def recipe(training: Training, options: FineTune) -> Training:

@@ -103,6 +103,7 @@ def fit(
     tracker: NullTracker,
     depends: object,
     done: Callable[[list[Row]], Any],
+    after: int = 0,
 ) -> Any:
     """Train `learner` on `streams`, resuming what was interrupted; returns what `done` gives.
 
@@ -112,6 +113,7 @@ def fit(
         name, seed: what every random draw depends on.
         depends: JSON-able: all that the result depends on; another value starts afresh.
         done: is told the curve and writes the model; only then resume checkpoints go.
+        after: steps of an earlier training that this one goes on from, for the tracker's curves.
     """
     if settings.compile:
         learner.network.compile()
@@ -124,7 +126,7 @@ def fit(
             evaluate=look,
             resume=resume,
             checkpoint_seconds=settings.checkpoint_seconds,
-            log=lambda step, row: tracker.metrics(row, step),
+            log=lambda step, row: tracker.metrics(row, after + step),
             stopped=stopped,
         )
         return done(history)

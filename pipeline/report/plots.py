@@ -62,10 +62,11 @@ def accuracy(axes, measured: dict[str, Measured]) -> None:
 
 
 def curve(name: str) -> Curve:
-    """The learning curves of a model, as its training wrote them."""
+    """The learning curves of a model, as its training wrote them; `nan` where a phase (a clean end)
+    has no such loss."""
     with open(Path("models") / name / "curves.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {key: [float(row[key]) for row in rows] for key in (rows[0] if rows else ())}
+    return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else ())}
 
 
 def loss(axes, curves: dict[str, Curve]) -> None:
