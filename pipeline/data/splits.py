@@ -46,7 +46,7 @@ def split(
         an array of the names in `SPLITS`, (N,).
 
     Raises:
-        UserError: a class has too few training images, or both the source and the params say
+        UserError: a class has too few training images, no image is val or test, or both the source and the params say
             which images are val or test, or neither.
     """
     _check_shares({"val": val, "test": test}, given)
@@ -57,6 +57,10 @@ def split(
     result[place < test] = "test"
     for name in () if given is None else ("val", "test"):
         result[given == name] = name
+    for name in ("val", "test"):
+        if not (result == name).any():
+            what = f"of {len(sha256)} images none falls into {name}"
+            raise UserError(f"data.{name}", what, "raise it, or add images")
     for index, name in enumerate(classes):
         rows = np.flatnonzero((label == index) & (result == "unlabelled"))
         if len(rows) < labels_per_class:
