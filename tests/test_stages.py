@@ -401,6 +401,15 @@ def test_a_class_that_nothing_is_labelled_as_is_named(chain, monkeypatch, capsys
     assert "warning: no image is labelled 3; g1 learns this class" in capsys.readouterr().err
 
 
+def test_labels_of_one_class_alone_are_refused(chain, monkeypatch):
+    everything = np.tile(np.eye(8)[3] * 0.6 + 0.05, (854, 1))
+    monkeypatch.setattr(pseudo_label, "probabilities", lambda *_: everything)
+    with pytest.raises(UserError, match=r"all 427 images of 854 that are kept are labelled '3'"):
+        pseudo_label.main(["g1"])
+    with pytest.raises(UserError, match="fix: train 'teacher' better$"):  # the threshold is 0
+        pseudo_label.main(["g1"])
+
+
 def test_networks_are_compiled_for_training_if_the_machine_says_so(chain, monkeypatch):
     from torch import nn
 
