@@ -46,8 +46,8 @@ def split(
         an array of the names in `SPLITS`, (N,).
 
     Raises:
-        UserError: a class has too few training images, no image is val or test, or both the source and the params say
-            which images are val or test, or neither.
+        UserError: a class has too few training images, none is val or test, or both the source and
+            the params say which images are, or neither.
     """
     _check_shares({"val": val, "test": test}, given)
     place = np.array([_uniform(seed, "split", h) for h in sha256])
