@@ -50,19 +50,20 @@ def fine_tune(
     tuned = Learner(network, recipe(learner.training, options), autocast=autocast)
     look = look_at(card, device)
 
+    after = learner.training.steps
+
     def done(rows: list[Row]) -> dict:
-        later = [row | {"step": row["step"] + learner.training.steps} for row in rows]
+        later = [row | {"step": after + row["step"]} for row in rows]
         return finish(tuned, card, look, [*history, *later])
 
-    name = f"{card['name']}.fine_tune"
     return run(
         tuned,
         {"labelled": clean},
         look,
         stage=f"{stage}.fine_tune",
-        name=name,
+        name=f"{card['name']}.fine_tune",
         done=done,
-        after=learner.training.steps,
+        after=after,
     )
 
 

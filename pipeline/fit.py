@@ -113,7 +113,7 @@ def fit(
         name, seed: what every random draw depends on.
         depends: JSON-able: all that the result depends on; another value starts afresh.
         done: is told the curve and writes the model; only then resume checkpoints go.
-        after: steps of an earlier phase, which the tracker counts on from.
+        after: steps of an earlier training that this one goes on from, for the tracker's curves.
     """
     if settings.compile:
         learner.network.compile()

@@ -34,10 +34,12 @@ def main(argv: list[str] | None = None) -> None:
     rngs = [randomness.generator(params.seed, name, "balance", label) for label in classes]
     counts = np.bincount(dataset.array("labelled", "label"), minlength=len(classes))
     made = labels.make(probs, rule, rngs, prior=counts / counts.sum())
+    kept = len(set(made.index.tolist()))
     if len(set(made.label.tolist())) == 1 < len(classes):
         only = classes[int(made.label[0])]
-        what = f"all {len(made.index)} images that are kept are labelled '{only}'"
-        raise UserError("labels", what, f"train '{teacher}' better, or lower labels.threshold")
+        what = f"all {kept} images of {len(images)} that are kept are labelled '{only}'"
+        lower = ", or lower labels.threshold" if rule.threshold else ""
+        raise UserError("labels", what, f"train '{teacher}' better{lower}")
     path = f"data/pseudo_labels/{name}.safetensors"
     labels.save(
         path,
@@ -47,7 +49,6 @@ def main(argv: list[str] | None = None) -> None:
         classes=classes,
         rule=rule.model_dump(),
     )
-    kept = len(set(made.index.tolist()))
     with tracking.stage_run(f"pseudo_label@{name}", files.sha256(path)) as tracker:
         tracker.params({"teacher": teacher, "labels": rule.model_dump()})
         tracker.metrics({"kept": kept, "kept_share": kept / len(images), "rows": len(made.index)})

@@ -11,6 +11,7 @@ from pipeline.data import store
 from pipeline.networks import Classifier, SmallCNN
 from pipeline.params import FineTune, load
 from pipeline.tracking import NullTracker
+from stages import pseudo_label, student
 
 TUNE = {"steps": 6, "learning_rate": 0.01, "image_size": 12}
 
@@ -139,3 +140,32 @@ def test_images_may_be_seen_smaller_than_they_are_stored(tmp_path, monkeypatch):
     card = checkpoint.read_card("models/teacher")
     assert card["network"]["image_size"] == 6 and card["image_shape"] == [1, 8, 8]
     assert checkpoint.pixels(card) == 36 and np.isfinite(card["metrics"]["val_loss"])
+
+
+def test_the_report_takes_a_student_whose_clean_end_lacks_a_loss(tmp_path, monkeypatch):
+    """The pseudo-labelled loss ends with the noisy training: its later cells are empty."""
+    monkeypatch.chdir(tmp_path)
+    values = tiny_values() | {"baselines": {}, "tasks": {}, "final": "g1"}
+    values["generations"] = {"g1": values["generations"]["g1"] | {"fine_tune": TUNE}}
+    write_params(tmp_path, values)
+    run_stages("prepare", "teacher")
+    for stage in (pseudo_label, student):
+        stage.main(["g1"])
+    run_stages("report")
+    rows = [row for row in read_curves(tmp_path / "report/data/curves.csv") if row["model"] == "g1"]
+    steps = {name: [r["step"] for r in rows if r["curve"] == name] for name in ("pseudo", "loss")}
+    assert steps == {"pseudo": ["4", "8", "12"], "loss": ["4", "8", "12", "16", "18"]}
+
+
+def test_the_tracker_is_told_of_the_clean_end_behind_the_noisy_training(tmp_path, monkeypatch):
+    project(tmp_path, monkeypatch, fine_tune=TUNE)
+    run_stages("prepare")
+    steps = []
+
+    class Tracker(NullTracker):
+        def metrics(self, metrics, step=0):
+            steps.append(step)
+
+    job = self_training.Job("teacher", load(), store.load("data/prepared/base"), {})
+    self_training.learn(job, "teacher", Tracker())
+    assert steps == [4, 8, 12, 16, 18]

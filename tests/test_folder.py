@@ -85,6 +85,8 @@ def test_all_bad_files_are_named_in_one_pass(photos):
     whole = (photos / "dog/03.png").read_bytes()
     (photos / "dog/03.png").write_bytes(whole[: len(whole) // 2])
     Image.fromarray(np.zeros((4, 4), dtype=np.uint16)).save(photos / "dog/deep.png")
+    bad = b"Exif\0\0MM\0L\0\0\0\x08"  # Pillow: SyntaxError, not a TIFF file
+    Image.new("RGB", (8, 8)).save(photos / "dog/exif.webp", exif=bad)
     with pytest.raises(UserError) as caught:
         folder.read(photos, 0)
     assert [line.split(": ")[1].rsplit("/", 1)[1] for line in caught.value.lines] == [
@@ -92,8 +94,9 @@ def test_all_bad_files_are_named_in_one_pass(photos):
         "text.jpg",
         "03.png",
         "deep.png",
+        "exif.webp",
     ]
-    assert "not eight bits a channel" in caught.value.lines[-1]
+    assert "not eight bits a channel" in caught.value.lines[3]
 
 
 def test_many_bad_files_are_counted(photos):
@@ -159,6 +162,12 @@ def test_val_and_test_come_from_one_place_each(tmp_path, photos, monkeypatch):
         prepared(tmp_path, monkeypatch, data(photos))
     found = prepared(tmp_path, monkeypatch, data(photos, val=0.0))
     assert found.card["counts"]["val"] == {"cat": 1, "dog": 0}
+
+
+def test_an_empty_class_folder_is_a_class_without_images(tmp_path, photos, monkeypatch):
+    (photos / "cow").mkdir()
+    with pytest.raises(UserError, match="class 'cow' has 0 training images, 4 are asked for"):
+        prepared(tmp_path, monkeypatch, data(photos, classes=["cat", "dog", "cow"]))
 
 
 def test_the_digits_are_of_one_size(tiny):

@@ -455,6 +455,16 @@ def test_a_task_at_fault_is_one_line(tmp_path, specs, key, words):
     assert words in line
 
 
+def test_a_task_compares_two_views_in_one_way(tmp_path):
+    fixmatch = {"weight": 1.0, "threshold": 0.9}
+    uda = fixmatch | {"temperature": 0.5, "ramp_steps": 0}
+    spec = {"methods": ["lwf", "uda", "fixmatch"], "uda": uda, "fixmatch": fixmatch}
+    (line,) = lines_of(tmp_path, with_tasks(t1=spec))
+    assert_names(line, "tasks.t1.methods")
+    assert "uda and fixmatch ask the same of the same two views; fix: name one" in line
+    assert load(write_params(tmp_path, with_tasks(t1=spec | {"methods": ["fixmatch", "lwf"]})))
+
+
 def test_a_task_cannot_teach_a_generation(tmp_path):
     values = with_tasks(t1={"base": "g1"})
     values["generations"]["g2"]["teacher"] = "t1"

@@ -15,7 +15,7 @@ from pipeline.__main__ import show
 from pipeline.data import store
 from pipeline.errors import UserError, run
 from pipeline.params import load
-from stages import extend, prepare, prepare_task, pseudo_label, report, student, teacher
+from stages import baseline, extend, prepare, prepare_task, pseudo_label, report, student, teacher
 
 MODELS = ["teacher", "g1", "g2", "t1"]
 PARENTS = {"teacher": None, "g1": "teacher", "g2": "g1", "t1": "g2"}
@@ -24,6 +24,7 @@ STAGES = {
     "teacher": lambda: teacher.main(),
     "pseudo_label": lambda: pseudo_label.main(["g1"]),
     "student": lambda: student.main(["g1"]),
+    "baseline": lambda: baseline.main(["b1"]),
     "prepare_task": lambda: prepare_task.main(["t1"]),
     "extend": lambda: extend.main(["t1"]),
     "report": lambda: report.main(),
@@ -33,6 +34,7 @@ OUTPUTS = {
     "teacher": "models/teacher",
     "pseudo_label": "data/pseudo_labels",
     "student": "models/g1",
+    "baseline": "models/b1",
     "prepare_task": "data/prepared/t1",
     "extend": "models/t1",
 }
@@ -194,7 +196,7 @@ def test_the_same_seed_gives_the_same_bytes(chain, finished, stage):
     same_files(chain / OUTPUTS[stage], finished / OUTPUTS[stage])
 
 
-@pytest.mark.parametrize("stage", ["teacher", "pseudo_label", "student", "extend"])
+@pytest.mark.parametrize("stage", ["teacher", "pseudo_label", "student", "baseline", "extend"])
 def test_another_seed_gives_other_bytes(chain, finished, stage):
     write_params(chain, tiny_values() | {"seed": 1})
     STAGES[stage]()
@@ -227,6 +229,7 @@ UNSEEN = {
     "teacher": {"labels": {"share": 0.1}, "g1": {"width": 0.5}, "final": "g1", "data": {}},
     "pseudo_label": {"training": {"steps": 5}, "teacher": {"width": 0.5}, "g2": {"width": 0.5}},
     "student": {"labels": {"share": 0.1}, "teacher": {"width": 0.5}, "g2": {"width": 0.5}},
+    "baseline": {"labels": {"share": 0.1}, "teacher": {"width": 0.5}, "g2": {"width": 0.5}},
     "prepare_task": {"seed": 1, "training": {"steps": 5}, "labels": {"share": 0.1}},
     "extend": {"labels": {"share": 0.1}, "teacher": {"width": 0.5}, "g2": {"width": 0.5}},
 }
@@ -248,7 +251,7 @@ def test_a_stage_does_not_read_params_that_the_graph_does_not_name_for_it(chain,
     same_files(chain / OUTPUTS[stage], finished / OUTPUTS[stage])
 
 
-@pytest.mark.parametrize("stage", ["teacher", "pseudo_label", "student", "extend"])
+@pytest.mark.parametrize("stage", ["teacher", "pseudo_label", "student", "baseline", "extend"])
 def test_no_stage_before_the_report_reads_test(chain, stage):
     for path in chain.glob("data/prepared/*/test/*.npy"):
         path.unlink()
@@ -289,7 +292,9 @@ def test_a_stage_without_its_inputs_says_which_are_missing(project, stage):
         STAGES[stage]()
 
 
-@pytest.mark.parametrize("main", [pseudo_label.main, student.main, extend.main, prepare_task.main])
+@pytest.mark.parametrize(
+    "main", [pseudo_label.main, student.main, baseline.main, extend.main, prepare_task.main]
+)
 @pytest.mark.parametrize("given", [[], ["g11"], ["teacher"], ["g1", "g2"]])
 def test_a_name_that_params_lack_is_refused(project, main, given):
     with pytest.raises(UserError, match=r"stages\.\w+: .*; fix: "):
@@ -388,6 +393,21 @@ def test_the_committed_recipe_is_one_that_the_tiny_chain_shares():
     assert tiny["data"] == real["data"] and tiny.keys() == real.keys()
 
 
+def test_labels_are_made_under_the_transforms_asked_for(chain, monkeypatch):
+    asked, real = [], pseudo_label.probabilities
+
+    def spy(network, images, names, autocast):
+        asked.extend(names)
+        return real(network, images, names, autocast)
+
+    monkeypatch.setattr(pseudo_label, "probabilities", spy)
+    values = tiny_values()
+    values["generations"]["g1"]["labels"] = {"transforms": ["identity", "flip"]}
+    write_params(chain, values)
+    pseudo_label.main(["g1"])
+    assert asked == ["identity", "flip"]
+
+
 def test_a_class_that_nothing_is_labelled_as_is_named(chain, monkeypatch, capsys):
     from pipeline import pseudo_labels as rules
 
@@ -400,6 +420,15 @@ def test_a_class_that_nothing_is_labelled_as_is_named(chain, monkeypatch, capsys
     monkeypatch.setattr(rules, "make", without_three)
     pseudo_label.main(["g1"])
     assert "warning: no image is labelled 3; g1 learns this class" in capsys.readouterr().err
+
+
+def test_labels_of_one_class_alone_are_refused(chain, monkeypatch):
+    everything = np.tile(np.eye(8)[3] * 0.6 + 0.05, (854, 1))
+    monkeypatch.setattr(pseudo_label, "probabilities", lambda *_: everything)
+    with pytest.raises(UserError, match=r"all 427 images of 854 that are kept are labelled '3'"):
+        pseudo_label.main(["g1"])
+    with pytest.raises(UserError, match="fix: train 'teacher' better$"):  # the threshold is 0
+        pseudo_label.main(["g1"])
 
 
 def test_networks_are_compiled_for_training_if_the_machine_says_so(chain, monkeypatch):

@@ -12,7 +12,9 @@ import time
 import pytest
 from conftest import ROOT
 
-from pipeline import tracking
+from pipeline import checkpoint, gate, tracking
+from pipeline.params import load
+from pipeline.tracking import record
 from pipeline.tracking import tracker as trackers
 from stages import teacher
 
@@ -55,6 +57,36 @@ def test_the_null_tracker_takes_everything():
         null.artifact("nowhere")
         assert null.stage_links({"teacher": "0"}) == {} and null.attempt(lambda _: 1) is None
     assert null.run_id is None
+
+
+class Kept(tracking.NullTracker):
+    """Remembers what it was told."""
+
+    def __init__(self):
+        self.seen_params, self.seen_tags = {}, {}
+
+    def params(self, params):
+        self.seen_params |= trackers.flat(params)
+
+    def tags(self, tags):
+        self.seen_tags |= tags
+
+
+def test_the_run_of_a_model_has_the_options_of_its_methods(chain):
+    wanted = {"b1": ("model.fixmatch.threshold", 0.5), "t1": ("task.lwf.temperature", 2.0)}
+    for name, (key, value) in wanted.items():
+        run = Kept()
+        tracking.record_model(run, checkpoint.read_card(f"models/{name}"))
+        assert run.seen_params[key] == value
+
+
+def test_the_note_of_a_pipeline_tells_a_yardstick_from_a_teacher(chain, monkeypatch):
+    run, params = Kept(), load()
+    monkeypatch.setattr(record, "start", lambda *_: run)
+    metrics = {f"val_acc/{name}": 0.5 for name in params.models()}
+    record.record_pipeline(params, metrics, {}, gate.Verdict("g2", ["so"]), chain / "report/none")
+    note = run.seen_tags["mlflow.note.content"]
+    assert "| teacher | labels | 0.5000 |" in note and "| b1 | fixmatch | 0.5000 |" in note
 
 
 def test_nested_params_are_flattened_with_dots():

@@ -53,12 +53,12 @@ def read(root: Path | str, size: int) -> Found:
     if not files:
         what = "holds no images" if root.is_dir() else "no such folder"
         raise UserError(str(root), what, "put a folder of images for each class there")
-    classes = sorted({file.label for file in files})
+    classes = sorted({folder.name for _, folder in _folders(root)})  # the empty ones too
     images, faults = [], []
     for file in files:
         try:
             images.append(_image(file.path, size))
-        except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        except Exception as error:  # a broken file can fail in any way: bad EXIF is a SyntaxError
             faults.append(UserError(str(file.path), _reason(error), "replace or remove it"))
     shapes = sorted({image.shape for image in images})
     if len(shapes) > 1 and not faults:
@@ -78,11 +78,15 @@ def read(root: Path | str, size: int) -> Found:
 
 
 def _files(root: Path) -> Iterator[_File]:
+    for given, folder in _folders(root):
+        yield from (_File(path, folder.name, given) for path in _visible(folder))
+
+
+def _folders(root: Path) -> Iterator[tuple[str, Path]]:
+    """The folder of every class, and the split that it stands in."""
     splits = [name for name in GIVEN if (root / name).is_dir()] if (root / "train").is_dir() else []
     for given in splits or [""]:
-        for folder in _visible(root / given):
-            if folder.is_dir():
-                yield from (_File(path, folder.name, given) for path in _visible(folder))
+        yield from ((given, folder) for folder in _visible(root / given) if folder.is_dir())
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -46,8 +46,8 @@ def split(
         an array of the names in `SPLITS`, (N,).
 
     Raises:
-        UserError: a class has too few training images, or both the source and the params say
-            which images are val or test, or neither.
+        UserError: a class has too few training images, none is val or test, or both the source and
+            the params say which images are, or neither.
     """
     _check_shares({"val": val, "test": test}, given)
     place = np.array([_uniform(seed, "split", h) for h in sha256])
@@ -57,6 +57,10 @@ def split(
     result[place < test] = "test"
     for name in () if given is None else ("val", "test"):
         result[given == name] = name
+    for name in ("val", "test"):
+        if not (result == name).any():
+            what = f"of {len(sha256)} images none falls into {name}"
+            raise UserError(f"data.{name}", what, "raise it, or add images")
     for index, name in enumerate(classes):
         rows = np.flatnonzero((label == index) & (result == "unlabelled"))
         if len(rows) < labels_per_class:

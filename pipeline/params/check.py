@@ -180,7 +180,7 @@ def _width_faults(source: Source, params: Params) -> list[UserError]:
 
 
 def _task_faults(source: Source) -> list[UserError]:
-    """Classes learnt twice along a chain, methods without their options or named twice."""
+    """Classes learnt twice along a chain, methods named twice or at odds."""
     errors, learnt = [], _classes_by_model(source)
     for loc, spec in _models(source):
         if loc[0] != "tasks":
@@ -194,6 +194,10 @@ def _task_faults(source: Source) -> list[UserError]:
             for name in sorted({n for n in names if names.count(n) > 1}):
                 where = source.where((*loc, key))
                 errors.append(UserError(where, f"'{name}' is named twice", "name it once"))
+        weak = [name for name in _names(spec.get("methods")) if name in ("uda", "fixmatch")]
+        if len(set(weak)) > 1:
+            what = f"{' and '.join(weak)} ask the same of the same two views"
+            errors.append(UserError(source.where((*loc, "methods")), what, "name one of them"))
     return errors
 
 

@@ -125,7 +125,7 @@ class Training(Block):
     steps: int = Field(ge=1, description="optimiser updates")
     batch_size: int = Field(ge=1, description="labelled images in a step")
     unlabelled_ratio: float = Field(
-        gt=0, le=64, description="pseudo-labelled images in a step, per labelled one (students)"
+        gt=0, le=64, description="unlabelled images in a step, per labelled one"
     )
     unlabelled_weight: float = Field(
         ge=0, description="weight of the pseudo-labelled loss beside the labelled one (students)"

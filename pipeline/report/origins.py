@@ -36,7 +36,7 @@ def curves(measured: dict[str, Measured]) -> Html:
         tag(
             "p",
             "Val accuracy is over the classes a model knows; the loss of a student counts its "
-            "pseudo-labels, that of a task what its methods add.",
+            "pseudo-labels, that of a task or a yardstick what its methods add.",
             cls="soft",
         ),
     )

@@ -62,8 +62,8 @@ def accuracy(axes, measured: dict[str, Measured]) -> None:
 
 
 def curve(name: str) -> Curve:
-    """The learning curves of a model, as its training wrote them; a phase that lacks a loss has
-    nan there."""
+    """The learning curves of a model, as its training wrote them; `nan` where a phase (a clean end)
+    has no such loss."""
     with open(Path("models") / name / "curves.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else ())}

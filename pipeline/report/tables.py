@@ -36,8 +36,8 @@ def _curves(measured: dict[str, Measured]) -> Iterable[tuple]:
         with open(Path("models") / name / "curves.csv", encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 step = row.pop("step")
-                known = {curve: value for curve, value in row.items() if value}
-                yield from ((name, step, curve, f"{float(v):.6g}") for curve, v in known.items())
+                there = {curve: value for curve, value in row.items() if value}
+                yield from ((name, step, curve, f"{float(v):.6g}") for curve, v in there.items())
 
 
 def _confusion(name: str, model: Measured) -> Iterable[tuple]:

@@ -12,6 +12,9 @@ from pipeline.params import Params
 from pipeline.tracking import registry
 from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, start
 
+# keys of a card that are params of its stage's run; `model` or `task` holds the options of methods
+RECIPE = ("seed", "network", "training", "model", "task", "parents", "data")
+
 
 def stage_run(stage: str, output: str = "") -> NullTracker:
     """Begin the run of an executed stage.
@@ -38,7 +41,7 @@ def record_data(
 def record_model(tracker: NullTracker, card: Mapping[str, Any]) -> None:
     """What a finished model's card says, and its files, into the run of its stage."""
     folder = Path("models") / card["name"]
-    tracker.params({key: card[key] for key in ("seed", "network", "training", "parents", "data")})
+    tracker.params({key: card[key] for key in RECIPE if key in card})
     tracker.metrics({f"final/{key}": value for key, value in card["metrics"].items()})
     tags = {"output.sha256": card["sha256"], "model.sha256": card["sha256"]}
     tracker.tags(tags | {f"parent.{name}": sha for name, sha in card["parents"].items()})
@@ -98,8 +101,9 @@ def _note(
     for model in params.models():
         stage = params.stage_of(model)
         run = f"[{stage}]({links[stage][1]})" if stage in links else "not tracked"
-        parent = params.parent(model) or "labels"
-        lines.append(f"| {model} | {parent} | {metrics[f'val_acc/{model}']:.4f} | {run} |")
+        lines.append(
+            f"| {model} | {params.taught_by(model)} | {metrics[f'val_acc/{model}']:.4f} | {run} |"
+        )
     others = [
         f"[{stage}]({link})"
         for stage, (_, link) in links.items()
