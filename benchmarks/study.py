@@ -42,7 +42,6 @@ class Study:
         seeds: each sets `seed` and `data.seed`.
         columns: names in `report/metrics.json` to keep; `seconds` is the time of the chain.
         test: whether the chains may read test.
-        params: the params.yaml to start from.
         arms_first: finish an arm on all seeds before the next one begins.
     """
 

@@ -7,8 +7,8 @@ arXiv:1911.09785) changes it, and which class is predicted, for the steps after 
 
 The file `data/pseudo_labels/<generation>.safetensors` holds, for M kept images,
 `index` int64 (M,) into the unlabelled split (repeats allowed), `probs` float16 (M, K),
-`label` int64 (M,) the teacher's top class, `weight` float32 (M,); and as metadata the hashes of
-the teacher and of the unlabelled split, the ordered classes, the rule, the schema.
+`label` int64 (M,) the top class (after alignment), `weight` float32 (M,); and as metadata the
+hashes of the teacher and of the unlabelled split, the ordered classes, the rule, the schema.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ def make(
     probs: np.ndarray,
     rule: Labels,
     rngs: Sequence[np.random.Generator],
-    prior: np.ndarray | None = None,
 ) -> PseudoLabels:
     """Filter, balance and sharpen.
 
@@ -55,7 +54,6 @@ def make(
         rule: threshold, align, share, temperature, kind, balance.
         rngs: a generator for each class: which of its images a small class repeats. One for each,
             so that the order of the classes does not matter.
-        prior: class shares (K,) that `align: labelled` aims at; they sum to 1.
 
     Returns:
         the rows by class, most confident first, repeats behind.
@@ -68,7 +66,9 @@ def make(
     kept = probs.max(1) >= rule.threshold
     if not kept.any():
         raise _nothing_left(probs.max(1), rule.threshold)
-    probs = _aligned(probs, kept, rule.align, prior)
+    if rule.align == "uniform":
+        probs = probs.copy()
+        probs[kept] = align(probs[kept], np.full(probs.shape[1], 1 / probs.shape[1]))
     label = probs.argmax(1)
     rows = _by_class(probs.max(1), label, kept, rule.share, probs.shape[1])
     index = np.concatenate(_balanced(rows, rule.balance, rngs))
@@ -94,17 +94,6 @@ def align(probs: np.ndarray, prior: np.ndarray) -> np.ndarray:
     ratio = np.divide(prior, mean, out=np.zeros_like(mean), where=mean > 0)
     aligned = probs * ratio
     return aligned / aligned.sum(1, keepdims=True)
-
-
-def _aligned(
-    probs: np.ndarray, kept: np.ndarray, goal: str, prior: np.ndarray | None
-) -> np.ndarray:
-    if goal == "none":
-        return probs
-    prior = np.full(probs.shape[1], 1 / probs.shape[1]) if goal == "uniform" else prior
-    probs = probs.copy()
-    probs[kept] = align(probs[kept], prior)
-    return probs
 
 
 def _by_class(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from pipeline import checkpoint, machine, pretrained, randomness
+from pipeline import checkpoint, machine, networks, pretrained, randomness
 from pipeline.data.batches import Stream, View
 from pipeline.data.store import Dataset
 from pipeline.fine_tune import fine_tune
@@ -40,6 +40,7 @@ if TYPE_CHECKING:  # a model that needs none of these is not retrained when they
     from pipeline.pseudo_labels import PseudoLabels
 
 # keys of a model's block that its card has elsewhere
+LEARNERS = ("pseudo_label", "uda", "fixmatch")  # the options of those not used say nothing
 ELSEWHERE = ("network", "width", "pretrained", "training", "labels")
 
 
@@ -135,6 +136,12 @@ def _check_fine_tune(job: Job) -> None:
         check_images(job.name, job.spec.network, job.dataset.image_shape, size)
 
 
+def num_parameters(job: Job) -> int:
+    """Weights of the model to train, before any is drawn."""
+    with torch.device("meta"):
+        return networks.num_parameters(checkpoint.build(describe(job)))
+
+
 def describe(job: Job) -> dict:
     """The card of a model before it is trained: all that its weights depend on but targets."""
     spec, training, dataset = job.spec, job.training, job.dataset
@@ -157,7 +164,8 @@ def describe(job: Job) -> dict:
         "seed": job.params.seed,
         "training": training.model_dump(),
     }
-    asked = spec.model_dump(exclude_none=True, exclude={*ELSEWHERE})
+    unused = {name for name in LEARNERS if name != getattr(spec, "learner", None)}
+    asked = spec.model_dump(exclude_none=True, exclude={*ELSEWHERE, *unused})
     return card | {"model": asked}
 
 

@@ -2,8 +2,6 @@
 
 import sys
 
-import numpy as np
-
 from pipeline import checkpoint, files, machine, randomness, tracking
 from pipeline import pseudo_labels as labels
 from pipeline.data import store
@@ -32,8 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     autocast = machine.suit(settings, network, checkpoint.pixels(card))
     probs = probabilities(network, images, rule.transforms, autocast)
     rngs = [randomness.generator(params.seed, name, "balance", label) for label in classes]
-    counts = np.bincount(dataset.array("labelled", "label"), minlength=len(classes))
-    made = labels.make(probs, rule, rngs, prior=counts / counts.sum())
+    made = labels.make(probs, rule, rngs)
     kept = len(set(made.index.tolist()))
     if len(set(made.label.tolist())) == 1 < len(classes):
         only = classes[int(made.label[0])]

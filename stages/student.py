@@ -6,7 +6,7 @@ from pipeline import checkpoint, pseudo_labels, tracking
 from pipeline.data import store
 from pipeline.errors import UserError, run
 from pipeline.params import load
-from pipeline.self_training import Job, learn
+from pipeline.self_training import Job, learn, num_parameters
 from pipeline.stage import argument
 
 
@@ -21,16 +21,17 @@ def main(argv: list[str] | None = None) -> None:
     teacher = checkpoint.read_card(f"models/{parent}")
     check(path, made_from, teacher, dataset)
     job = Job(name, params, dataset, {parent: teacher["sha256"]}, labels)
+    size = num_parameters(job)
+    if size < teacher["num_parameters"]:
+        print(
+            f"warning: {name} ({size:,} weights) is smaller than its teacher "
+            f"{parent} ({teacher['num_parameters']:,})",
+            file=sys.stderr,
+        )
     with tracking.stage_run(f"student@{name}") as tracker:
         card = learn(job, f"student@{name}", tracker)
         tracking.record_model(tracker, card)
     print(f"student@{name}: val accuracy {card['metrics']['val_acc']:.4f}")
-    if card["num_parameters"] < teacher["num_parameters"]:
-        print(
-            f"warning: {name} ({card['num_parameters']:,} weights) is smaller than its teacher "
-            f"{parent} ({teacher['num_parameters']:,})",
-            file=sys.stderr,
-        )
 
 
 def check(path: str, made_from: dict, teacher: dict, dataset: store.Dataset) -> None:

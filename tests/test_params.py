@@ -248,7 +248,7 @@ def test_a_block_that_is_no_block_is_one_line(tmp_path, block, value):
         ("data.val", 1.5, "expected a number, at least 0, less than 1"),
         ("training.steps", 0, "expected a whole number, at least 1"),
         ("training.flip", 3, "expected true or false"),
-        ("labels.balance", 0, "expected equal, none or a whole number of at least 1"),
+        ("labels.balance", 0, "expected equal, none or a whole number of at least 1, at most a million"),
         ("training.optimizer", "adam", "did you mean 'adamw'?"),
         ("generations.g1.training.dropout", 2.0, "expected a number, at least 0, less than 1"),
         ("generations.g1.teacher", "techer", "did you mean 'teacher'?"),
@@ -484,6 +484,21 @@ def test_a_baseline_without_the_options_of_its_learner_is_one_line(tmp_path):
     (line,) = lines_of(tmp_path, values)
     assert "the learner 'uda' has no options" in line
     assert "`uda: {weight, threshold, temperature, ramp_steps}`" in line
+
+
+@pytest.mark.parametrize("train", ["fc", "new_head"])
+def test_random_weights_that_would_stay_are_refused(tmp_path, train):
+    (line,) = lines_with(tmp_path, "generations.g1.training.train", train)
+    assert f"'{train}' leaves random weights of 'g1' as they are" in line
+    values = example()
+    values["generations"]["g1"] |= {"init": "teacher", "training": {"train": train}}
+    load(write_params(tmp_path, values))
+
+
+@pytest.mark.parametrize(("key", "value"), [("size", 16), ("val", 0.0), ("test", 0)])
+def test_what_the_digits_lack_is_said_before_anything_runs(tmp_path, key, value):
+    (line,) = lines_with(tmp_path, f"data.{key}", value)
+    assert "the digits" in line
 
 
 def test_a_student_begins_with_its_teachers_weights_only_if_they_fit(tmp_path):

@@ -296,14 +296,6 @@ def test_alignment_comes_after_the_threshold_and_before_the_rest(rng):
     assert (np.diff(first[:unique]) <= 0).all()
 
 
-def test_alignment_to_the_labelled_images_takes_their_shares(probs):
-    prior = np.array([0.1, 0.2, 0.3, 0.4])
-    labels = PLAIN.model_copy(update={"align": "labelled"})
-    found = pseudo_labels.make(probs, labels, generators(0, "abcd"), prior)
-    wanted = pseudo_labels.align(probs, prior)
-    np.testing.assert_allclose(found.probs, wanted[found.index], atol=1e-3)
-
-
 @pytest.mark.parametrize("rule", [{}, {"align": "uniform", "temperature": 0.7, "share": 0.6}])
 def test_renaming_classes_renames_the_labels_and_nothing_else(rng, rule):
     """Class-permutation equivariance of the whole rule, random repeats included."""

@@ -118,16 +118,6 @@ def test_the_mask_looks_at_the_confidence_before_sharpening(training, network):
     assert METHODS["uda"](uda(threshold=0.4, temperature=0.1)).targets(logits)[1].tolist() == [1.0]
 
 
-def test_the_mean_is_over_all_images_masked_ones_too(training, network):
-    """Twice as many images of which none of the new ones counts: half the loss."""
-    method = METHODS["fixmatch"](fixmatch(threshold=0.5))
-    weak = torch.tensor([[5.0, 0, 0, 0]] * 4 + [[0.0, 0, 0, 0]] * 4)
-    targets, kept = method.targets(weak)
-    losses = F.cross_entropy(torch.randn(8, 4), targets, reduction="none")
-    assert kept.tolist() == [1.0] * 4 + [0.0] * 4
-    assert torch.isclose((kept * losses).mean(), losses[:4].sum() / 8)
-
-
 def test_the_online_label_is_that_of_the_pass_that_is_trained(training, network):
     twin = copy.deepcopy(network)
     parts = {name: part for name, part in batch().items() if name != "weak"}

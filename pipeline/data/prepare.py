@@ -21,7 +21,8 @@ def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) ->
         UserError: unknown classes, clashing labels, too few images.
     """
     block = "data" if task == "base" else f"tasks.{task}"
-    images = SOURCES[data.source](data).of(classes, f"{block}.classes")
+    source = SOURCES[data.source](data)
+    images = source.of(classes, f"{block}.classes")
     sha256 = images.sha256()
     kept = first_copies(sha256, images.label, images.path)
     sha256, path = [sha256[row] for row in kept], [images.path[row] for row in kept]
@@ -35,6 +36,7 @@ def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) ->
         seed=data.seed,
         key=f"{block}.labels_per_class",
         given=None if images.given is None else images.given[kept],
+        brings=() if source.given is None else set(source.given) & {"val", "test"},
     )
     shutil.rmtree(PREPARED / task, ignore_errors=True)
     return store.save(

@@ -9,6 +9,7 @@ the first `labels_per_class` are the labelled ones.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 import numpy as np
 
@@ -28,6 +29,7 @@ def split(
     seed: int,
     key: str = "data.labels_per_class",
     given: np.ndarray | None = None,
+    brings: Collection[str] = (),
 ) -> np.ndarray:
     """The split of each image.
 
@@ -41,6 +43,7 @@ def split(
         key: of params.yaml that gave `labels_per_class`, for messages.
         given: `train`, `val` or `test` (N,) where the source says so: `test` stays test, `val`
             stays val, and the shares are of `train`.
+        brings: which of val and test the source brings, perhaps for other classes only.
 
     Returns:
         an array of the names in `SPLITS`, (N,).
@@ -49,7 +52,7 @@ def split(
         UserError: a class has too few training images, none is val or test, or both the source and
             the params say which images are, or neither.
     """
-    _check_shares({"val": val, "test": test}, given)
+    _check_shares({"val": val, "test": test}, brings)
     place = np.array([_uniform(seed, "split", h) for h in sha256])
     order = np.array([_uniform(seed, "labelled", h) for h in sha256])
     result = np.full(len(sha256), "unlabelled", dtype="<U10")
@@ -59,8 +62,9 @@ def split(
         result[given == name] = name
     for name in ("val", "test"):
         if not (result == name).any():
-            what = f"of {len(sha256)} images none falls into {name}"
-            raise UserError(f"data.{name}", what, "raise it, or add images")
+            what = f"of {len(sha256)} images of {', '.join(classes)} none falls into {name}"
+            fix = "add images" if name in brings else "raise it, or add images"
+            raise UserError(f"data.{name}", what, fix)
     for index, name in enumerate(classes):
         rows = np.flatnonzero((label == index) & (result == "unlabelled"))
         if len(rows) < labels_per_class:
@@ -73,14 +77,13 @@ def split(
     return result
 
 
-def _check_shares(shares: dict[str, float], given: np.ndarray | None) -> None:
+def _check_shares(shares: dict[str, float], brings: Collection[str]) -> None:
     """Each of val and test comes either from the source or from a share of the training images."""
     for name, share in shares.items():
-        brought = given is not None and bool((given == name).any())
-        if share and brought:
+        if share and name in brings:
             what = f"{share:g}, but the source brings its own {name} images"
             raise UserError(f"data.{name}", what, "set it to 0")
-        if not share and not brought:
+        if not share and name not in brings:
             what = f"0, and the source brings no {name} images of its own"
             raise UserError(f"data.{name}", what, "set it to a share of all images, say 0.2")
 

@@ -41,7 +41,7 @@ def load(path: Path | str = "params.yaml") -> Params:
     errors += _task_faults(source) + _option_faults(source) + _transform_faults(source)
     if params and not errors:  # these follow the chain, which must be whole
         errors += _noise_faults(source, params) + _width_faults(source, params)
-        errors += _init_faults(source, params)
+        errors += _init_faults(source, params) + _frozen_faults(source, params)
     if errors:
         raise UserError.all(errors)
     return params
@@ -148,6 +148,21 @@ def _data_faults(source: Source) -> list[UserError]:
         where = source.where(("data", "test"))
         what = f"val + test = {sum(shares):g} leaves nothing to train on"
         errors.append(UserError(where, what, "keep val + test under 1, say 0.15 + 0.25"))
+    return errors + (_digits_faults(source, data) if data.get("source") == "digits" else [])
+
+
+def _digits_faults(source: Source, data: dict) -> list[UserError]:
+    """What the digits cannot be asked for: another size, and splits of their own."""
+    errors = []
+    size = data.get("size", 0)
+    if isinstance(size, int) and 0 < size <= 4096 and size != 8:
+        where = source.where(("data", "size"))
+        errors.append(UserError(where, f"the digits are 8x8, not {size}", "leave it out"))
+    for name in ("val", "test"):
+        if type(data.get(name)) in (int, float) and data[name] == 0:
+            what = f"0, and the digits bring no {name} images of their own"
+            fix = "set it to a share of all images, say 0.2"
+            errors.append(UserError(source.where(("data", name)), what, fix))
     return errors
 
 
@@ -234,6 +249,23 @@ def _init_faults(source: Source, params: Params) -> list[UserError]:
             where = source.where(("tasks", name, "training", "image_size"))
             what = f"a task keeps the resolution of its base '{task.base}'"
             errors.append(UserError(where, what, "leave it out"))
+    return errors
+
+
+def _frozen_faults(source: Source, params: Params) -> list[UserError]:
+    """Random weights that would stay as they are."""
+    errors = []
+    places: dict[str, tuple] = {"teacher": ("teacher",)}
+    for block in ("generations", "baselines"):
+        places |= {name: (block, name) for name in getattr(params, block)}
+    models = params.models()
+    for name, place in places.items():
+        train, spec = params.training_of(name).train, models[name]
+        if train == "all" or spec.pretrained or getattr(spec, "init", "") == "teacher":
+            continue
+        what = f"'{train}' leaves random weights of '{name}' as they are"
+        fix = "begin with `pretrained`, or with `init: teacher`, or train `all`"
+        errors.append(UserError(source.where((*place, "training", "train")), what, fix))
     return errors
 
 

@@ -148,7 +148,7 @@ class Training(Block):
     batch_norm: Literal["joint", "separate"] = Field(
         "joint",
         description="labelled and unlabelled images in one forward pass, or each in its own, "
-        "normalised by its own statistics",
+        "normalised by its own statistics (the running averages take in one after the other)",
     )
     image_size: int = Field(
         0,
@@ -189,17 +189,17 @@ class Labels(Block):
         "probabilities counts; `[identity]` is the plain answer",
     )
     threshold: float = Field(ge=0, le=1, description="least confidence (largest probability)")
-    align: Literal["none", "labelled", "uniform"] = Field(
+    align: Literal["none", "uniform"] = Field(
         "none",
-        description="distribution alignment: reweight classes so that the mean over the kept "
-        "images is that of the labelled ones, or uniform",
+        description="distribution alignment: reweight classes so that their shares over the kept "
+        "images come nearer to those of the labelled ones, which are equal",
     )
     share: float = Field(
         gt=0, le=1, description="share of each predicted class to keep, most confident first"
     )
     temperature: float = Field(gt=0, le=100, description="sharpens (< 1) or softens soft labels")
     kind: Literal["soft", "hard"] = Field(description="probabilities, or the top class alone")
-    balance: Literal["equal", "none"] | Annotated[int, Field(ge=1)] = Field(
+    balance: Literal["equal", "none"] | Annotated[int, Field(ge=1, le=1_000_000)] = Field(
         description="images per predicted class: `equal` = the mean of the classes that have any, "
         "a number, or `none`; larger classes lose their least confident, smaller repeat images",
         union_mode="left_to_right",

@@ -69,7 +69,8 @@ def _kind(annotation: Any) -> str:
     choices = re.findall(r"'([^']*)'", text)
     if text.startswith(("list", "typing.List")):
         return "a list of names"
-    number = " or a whole number of at least 1" if re.search(r"\bint\b", text) else ""
+    whole = " or a whole number of at least 1, at most a million"
+    number = whole if re.search(r"\bint\b", text) else ""
     # a family such as torchvision/resnet18, torchvision/resnet34 is one word; the README lists it
     families = dict.fromkeys(re.sub("/.*", "/...", choice) for choice in choices)
     return f"{', '.join(families)}{number}" if choices else "a value"

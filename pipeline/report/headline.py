@@ -73,7 +73,8 @@ def headline(
 
 
 def tiles(params: Params, measured: dict[str, Measured]) -> list[Html]:
-    """Teacher, last generation, the candidate where that is more than a generation."""
+    """Teacher, last generation, the candidate where that is more than a generation, the best
+    yardstick."""
     chain = params.chain(params.final)
     teacher, last, final = chain[0], last_generation(params), params.final
     given = params.data.labels_per_class
@@ -87,6 +88,10 @@ def tiles(params: Params, measured: dict[str, Measured]) -> list[Html]:
         model = measured[final]
         role = f"with {counted(len(model.card['heads']) - 1, 'new task')}"
         shown.append(_tile(final, model, role, _kept(measured, final)))
+    if params.baselines:
+        best = max(params.baselines, key=lambda name: measured[name].seen["val"].accuracy)
+        role = f"the best yardstick on val, {params.baselines[best].learner}"
+        shown.append(_tile(best, measured[best], role, _ahead(measured, last, best)))
     return shown
 
 
@@ -113,6 +118,19 @@ def _gained(measured: dict[str, Measured], child: str, parent: str) -> Html:
     return join(
         tag("strong", points(change)),
         f" points over the {parent} (95\u202f%: {points(low)} to {points(high)}, paired{sure})",
+    )
+
+
+def _ahead(measured: dict[str, Measured], last: str, yardstick: str) -> Html:
+    """How far the last generation is ahead of a yardstick, or behind."""
+    split = last_split(measured[last])
+    mine, theirs = (measured[name].seen[split].right for name in (last, yardstick))
+    change, low, high = gain(mine, theirs)
+    sure = "" if low > 0 or high < 0 else "; may be chance"
+    return join(
+        f"{last} is ",
+        tag("strong", points(change)),
+        f" points beside it (95\u202f%: {points(low)} to {points(high)}, paired{sure})",
     )
 
 

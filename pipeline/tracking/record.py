@@ -72,7 +72,8 @@ def record_pipeline(
     name = os.environ.get("DVC_EXP_NAME") or f"{params.final} of {params.data.source}"
     tags = {"final": params.final, "ships": verdict.ships, "ships.why": verdict.why}
     with start(PIPELINES, name, tags) as tracker:
-        tracker.params(params.model_dump(by_alias=True, exclude_unset=True))
+        shared = {key: getattr(params, key).model_dump() for key in ("data", "training", "labels")}
+        tracker.params(params.model_dump(by_alias=True, exclude_unset=True) | shared)
         tracker.metrics(metrics)
         chain = [model for model in params.chain(params.final) if model not in params.tasks]
         for step, model in enumerate(chain):
