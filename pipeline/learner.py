@@ -71,7 +71,7 @@ class Learner:
             batch = method.batch(batch)
         output, losses = self.losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        losses["loss"].backward()
+        self.backward(losses["loss"])
         for method in self.methods:
             self._add_grads(method.grads(self.network))
         self.apply()
@@ -88,7 +88,7 @@ class Learner:
         losses = {}
         for (name, part), rows in zip(batch.items(), places(batch).values()):
             if part.targets is not None:
-                logits = output.logits[rows, self.columns].float()
+                logits = full(output.logits[rows, self.columns])
                 smoothing = self.training.label_smoothing
                 losses[name] = cross_entropy(logits, part.targets, part.weights, smoothing)
         total = sum(self.loss_weights.get(name, 1.0) * value for name, value in losses.items())
@@ -118,16 +118,29 @@ class Learner:
         for name, grad in grads.items():
             weights[name].grad = grad if weights[name].grad is None else weights[name].grad + grad
 
+    def backward(self, loss: Tensor) -> None:
+        """Give the weights their gradients."""
+        loss.backward()
+
     def apply(self) -> None:
         """Clip, step the optimiser at this step's rate, move the average."""
         if self.training.clip_norm:
             torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.training.clip_norm)
+        self.advance()
+
+    def advance(self) -> None:
+        """Step the optimiser at this step's rate by the gradients as they are; move the average."""
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.training, self.num_steps)
+            group["lr"] = self.rate
         self.optimizer.step()
         self.num_steps += 1
         if self.ema is not None:
             average(self.ema, self.network, self.training.ema, self.num_steps)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of this step."""
+        return learning_rate(self.training, self.num_steps)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that must survive an interruption, as flat named tensors."""
@@ -140,11 +153,11 @@ class Learner:
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Put back what `state` gave."""
-        self.network.load_state_dict(_below(state, "network/"))
+        self.network.load_state_dict(below(state, "network/"))
         if self.ema is not None:
-            self.ema.load_state_dict(_below(state, "ema/"))
+            self.ema.load_state_dict(below(state, "ema/"))
         slots: dict[int, dict[str, Tensor]] = {}
-        for key, value in _below(state, "optimizer/").items():
+        for key, value in below(state, "optimizer/").items():
             index, slot = key.split("/")
             slots.setdefault(int(index), {})[slot] = value
         groups = self.optimizer.state_dict()["param_groups"]
@@ -161,6 +174,11 @@ class HeadLearner(Learner):
     def train_mode(self) -> None:
         """As in evaluation: the features that the head will stand on."""
         self.network.eval()
+
+
+def full(logits: Tensor) -> Tensor:
+    """At least float32: what autocast made shorter."""
+    return logits if logits.dtype == torch.float64 else logits.float()
 
 
 def places(batch: Mapping[str, Part]) -> dict[str, slice]:
@@ -225,5 +243,6 @@ def average(ema: torch.nn.Module, network: torch.nn.Module, decay: float, step: 
         ours[key].copy_(theirs[key])
 
 
-def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The entries whose names begin with `prefix`, without it."""
     return {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}

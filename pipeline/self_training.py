@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -55,6 +55,7 @@ class Job:
         parents: `{name: sha256}` of the models it learns from.
         pseudo_labels: targets for unlabelled images; None for a teacher.
         methods: what else a baseline learns by.
+        pair: whether a teacher is trained beside it.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Job:
     parents: dict[str, str]
     pseudo_labels: PseudoLabels | None = None
     methods: Sequence[Method] = ()
+    pair: bool = False
 
     @property
     def spec(self) -> Model:
@@ -87,6 +89,29 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
     loss_weights = {"pseudo": job.training.unlabelled_weight}
     learner = Learner(network, job.training, loss_weights, autocast, job.methods)
     look = look_at(card, device)
+    return complete(job, learner, parts, card, look, stage, settings, tracker)
+
+
+def complete(
+    job: Job,
+    learner: Learner,
+    parts: dict[str, Stream],
+    card: dict,
+    look: Callable[[Learner], Row],
+    stage: str,
+    settings: Machine,
+    tracker: NullTracker,
+    beside: Callable[[list[Row]], object] = lambda history: None,
+) -> dict:
+    """Train a learner, fine-tune it if that is asked for, write the model; returns its card.
+
+    Args:
+        parts: the streams to train on.
+        card: of the model so far.
+        look: see `look_at`.
+        beside: is told the curve when the training is done; writes what else came out of it.
+    """
+    device = learner.network.mean.device
     run = partial(
         fit,
         seed=job.params.seed,
@@ -96,6 +121,7 @@ def learn(job: Job, stage: str, tracker: NullTracker) -> dict:
     )
 
     def done(history: list[Row]) -> dict:
+        beside(history)
         if job.spec.fine_tune is None:
             return finish(learner, card, look, history)
         weak, _ = views(job.training, job.dataset.image_shape)
@@ -145,13 +171,14 @@ def num_parameters(job: Job) -> int:
 def describe(job: Job) -> dict:
     """The card of a model before it is trained: all that its weights depend on but targets."""
     spec, training, dataset = job.spec, job.training, job.dataset
-    others = job.pseudo_labels or job.methods
+    network, width = job.params.architecture(job.name)
+    others = job.pseudo_labels or job.methods or job.pair
     splits = ["labelled", "val"] + (["unlabelled"] if others else [])
     card = {
         "name": job.name,
         "network": {
-            "name": spec.network,
-            "width": spec.width,
+            "name": network,
+            "width": width,
             "stochastic_depth": training.stochastic_depth,
             "dropout": training.dropout,
             "image_size": training.image_size,
@@ -185,6 +212,7 @@ def streams(job: Job, settings: Machine, device: torch.device) -> dict[str, Stre
             device=device,
         )
     wanted = {name for method in job.methods for name in method.streams}
+    wanted |= {"unlabelled", "weak"} if job.pair else set()
     return found | unlabelled(job.dataset, wanted, job.training, settings, device)
 
 

@@ -103,7 +103,11 @@ def tiny_values() -> dict:
     generations["g2"]["fine_tune"] = {"steps": 4, "learning_rate": 0.01, "image_size": 0}
     baseline = {"learner": "fixmatch", "network": "small_cnn", "width": 0.25}
     baseline |= {"fixmatch": {"weight": 1.0, "threshold": 0.5}}
+    pair = {"teacher": "g1", "width": 0.25, "teacher_learning_rate": 0.01}
+    pair |= {"network": "small_cnn", "fine_tune": {"steps": 4, "learning_rate": 0.01}}
+    pair["fine_tune"]["image_size"] = 0
     values |= {"generations": generations, "baselines": {"b1": baseline}}
+    values["meta_pseudo_labels"] = {"m1": pair}
     return values | {"tasks": {"t1": task}, "final": "t1"}
 
 
@@ -146,6 +150,7 @@ def run_chain() -> None:
     from stages import (
         baseline,
         extend,
+        meta_pseudo_labels,
         prepare,
         prepare_task,
         pseudo_label,
@@ -160,6 +165,8 @@ def run_chain() -> None:
     for generation in params.generations:
         pseudo_label.main([generation])
         student.main([generation])
+    for pair in params.meta_pseudo_labels:
+        meta_pseudo_labels.main([pair])
     for yardstick in params.baselines:
         baseline.main([yardstick])
     for task in params.tasks:

@@ -30,7 +30,7 @@ def params(generations: dict, tasks: dict, final: str, classes: list[str], test=
         }
         for name, (base, new) in tasks.items()
     }
-    values["baselines"] = {}
+    values["baselines"] = values["meta_pseudo_labels"] = {}
     values["final"] = final
     values["report"]["test"] = test
     return Params.model_validate(values)

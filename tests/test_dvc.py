@@ -122,6 +122,8 @@ case $2 in
     stages.teacher) out=models/teacher/x ;;
     stages.pseudo_label) out=data/pseudo_labels/$3.safetensors ;;
     stages.report) out=report/html/x; mkdir -p report/data; echo $$ > report/metrics.json ;;
+    stages.meta_pseudo_labels)
+        out=models/$3/x; mkdir -p "models/$3-teacher"; echo $$ > "models/$3-teacher/x" ;;
     *) out=models/$3/x ;;
 esac
 mkdir -p "${out%/*}"
@@ -158,7 +160,8 @@ def ran(folder: Path) -> list[str]:
 def follows(*models: str) -> list[str]:
     """The stages that make these models, and the report."""
     students = [f"{stage}@{m}" for m in models for stage in ("pseudo_label", "student")]
-    return sorted([*students, "extend@t1", "report"])
+    pairs = ["meta_pseudo_labels@m1"] if "g1" in models else []
+    return sorted([*students, *pairs, "extend@t1", "report"])
 
 
 TASK = ["extend@t1", "prepare_task@t1", "report"]  # both name the whole of the task's block
@@ -174,6 +177,14 @@ CHANGES = {
     "add t2": (
         lambda v: v["tasks"].update(t2=v["tasks"]["t1"] | {"base": "g1"}),
         ["extend@t2", "prepare_task@t2", "report"],
+    ),
+    "edit m1": (
+        lambda v: v["meta_pseudo_labels"]["m1"].update(width=0.5),
+        ["meta_pseudo_labels@m1", "report"],
+    ),
+    "m1's teacher teaches": (
+        lambda v: v["generations"]["g2"].update(teacher="m1-teacher"),
+        follows("g2"),
     ),
     "edit b1": (lambda v: v["baselines"]["b1"].update(width=0.5), ["baseline@b1", "report"]),
     "drop b1": (lambda v: v.update(baselines={}), ["report"]),
@@ -209,7 +220,11 @@ def test_a_change_of_params_re_runs_what_it_must_and_nothing_else(graph, name):
     ("path", "stages"),
     [
         ("pipeline/pseudo_labels.py", follows("g1", "g2")),
-        pytest.param("pipeline/methods/lwf.py", ["extend@t1", "report"], marks=pytest.mark.slow),
+        pytest.param(
+            "pipeline/methods/lwf.py",
+            ["baseline@b1", "extend@t1", "meta_pseudo_labels@m1", "report"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param("pipeline/report/table.py", ["report"], marks=pytest.mark.slow),
         pytest.param("pipeline/tracking/tracker.py", [], marks=pytest.mark.slow),
     ],
@@ -238,7 +253,14 @@ def runs(reproduced) -> dict[str, list]:
     }
 
 
-EXECUTED = ["prepare", "teacher", "pseudo_label@g1", "student@g1", "baseline@b1"]
+EXECUTED = [
+    "prepare",
+    "teacher",
+    "pseudo_label@g1",
+    "student@g1",
+    "meta_pseudo_labels@m1",
+    "baseline@b1",
+]
 
 
 @pytest.fixture
@@ -298,6 +320,6 @@ def test_the_run_of_the_pipeline_compares_and_links(runs, stage_runs, reproduced
 
 
 def test_the_committed_graph_has_a_stage_for_every_entry_of_params():
-    values, each = real_values(), {"generations", "baselines", "tasks"}
+    values, each = real_values(), {"generations", "meta_pseudo_labels", "baselines", "tasks"}
     loops = {stage["foreach"][2:-1] for stage in GRAPH["stages"].values() if "foreach" in stage}
     assert loops == each <= values.keys()

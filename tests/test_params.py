@@ -248,7 +248,11 @@ def test_a_block_that_is_no_block_is_one_line(tmp_path, block, value):
         ("data.val", 1.5, "expected a number, at least 0, less than 1"),
         ("training.steps", 0, "expected a whole number, at least 1"),
         ("training.flip", 3, "expected true or false"),
-        ("labels.balance", 0, "expected equal, none or a whole number of at least 1, at most a million"),
+        (
+            "labels.balance",
+            0,
+            "expected equal, none or a whole number of at least 1, at most a million",
+        ),
         ("training.optimizer", "adam", "did you mean 'adamw'?"),
         ("generations.g1.training.dropout", 2.0, "expected a number, at least 0, less than 1"),
         ("generations.g1.teacher", "techer", "did you mean 'teacher'?"),

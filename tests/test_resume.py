@@ -16,7 +16,7 @@ from conftest import ROOT, same_files, tiny_values, write_params
 from pipeline.errors import UserError
 from pipeline.learner import Learner
 from pipeline.resume import Resume
-from stages import student, teacher
+from stages import meta_pseudo_labels, student, teacher
 
 
 @pytest.fixture
@@ -157,8 +157,16 @@ def trainer(folder, *command: str) -> subprocess.Popen:
 
 
 STEPS = 120
-AGAIN = {"teacher": lambda: teacher.main(), "g1": lambda: student.main(["g1"])}
-COMMANDS = {"teacher": ["stages.teacher"], "g1": ["stages.student", "g1"]}
+AGAIN = {
+    "teacher": lambda: teacher.main(),
+    "g1": lambda: student.main(["g1"]),
+    "m1": lambda: meta_pseudo_labels.main(["m1"]),
+}
+COMMANDS = {
+    "teacher": ["stages.teacher"],
+    "g1": ["stages.student", "g1"],
+    "m1": ["stages.meta_pseudo_labels", "m1"],
+}
 EVERY = pytest.mark.parametrize("model", COMMANDS)
 
 
@@ -185,6 +193,8 @@ def killed(finished, tmp_path_factory) -> dict[str, Killed]:
     values = tiny_values()
     longer = {"steps": STEPS, "evaluate_every": 30, "dropout": 0.5}
     values["generations"]["g1"]["training"] = values["teacher"]["training"] = longer
+    values["meta_pseudo_labels"]["m1"]["training"] = longer
+    del values["meta_pseudo_labels"]["m1"]["fine_tune"]
     folders, processes = {}, {}
     for model, command in COMMANDS.items():
         folders[model] = tmp_path_factory.mktemp("killed") / "project"
@@ -251,5 +261,6 @@ def test_a_killed_training_ends_in_the_same_bytes_without_starting_over(
         steps.clear()
         AGAIN[model]()
         assert steps == list(range(first, STEPS))
-    same_files(run.folder / "models" / model, tmp_path / "whole/models" / model)
+    for made in [model, "m1-teacher"] if model == "m1" else [model]:
+        same_files(run.folder / "models" / made, tmp_path / "whole/models" / made)
     assert checkpoint_steps(run.folder) == []

@@ -117,5 +117,7 @@ def test_an_unknown_class_is_refused_by_name(tiny):
 @pytest.mark.parametrize("name", ["val", "test"])
 def test_a_split_without_an_image_is_refused(name):
     sha256 = content(12)
-    with pytest.raises(UserError, match=f"data.{name}: of 12 images of a, b, c none falls into {name}"):
+    with pytest.raises(
+        UserError, match=f"data.{name}: of 12 images of a, b, c none falls into {name}"
+    ):
         made(sha256, np.arange(12) % 3, **{name: 1e-6}, labels_per_class=1)

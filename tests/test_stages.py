@@ -168,10 +168,12 @@ def test_the_report_has_its_tables_and_pictures(chain):
 def test_the_closing_table_has_a_line_a_model(chain, capsys):
     show(None)
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:2] for line in lines[2:7]] == [
+    assert [line.split()[:2] for line in lines[2:9]] == [
         ["teacher", "labels"],
         ["g1", "teacher"],
         ["g2", "g1"],
+        ["m1", "g1"],
+        ["m1-teacher", "g1"],
         ["b1", "fixmatch"],
         ["t1", "g2"],
     ]

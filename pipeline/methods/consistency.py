@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.data.batches import Part
-from pipeline.learner import places
+from pipeline.learner import full, places
 from pipeline.methods.method import Blocks, Method
 from pipeline.networks import Classifier, Output
 from pipeline.params import FixMatch as FixMatchOptions
@@ -67,8 +67,8 @@ class Consistency(Method, ABC):
             weak = output.logits[rows["weak"]].detach()
         else:
             weak = predict(network, self._weak)
-        strong = output.logits[rows["unlabelled"], self._columns].float()
-        targets, kept = self.targets(weak[:, self._columns].float())
+        strong = full(output.logits[rows["unlabelled"], self._columns])
+        targets, kept = self.targets(full(weak[:, self._columns]))
         self.notes = {f"{self.name}_kept": kept.mean()}
         loss = (kept * F.cross_entropy(strong, targets, reduction="none")).mean()
         return {self.name: self.weight * loss}
@@ -93,8 +93,9 @@ class UnsupervisedDataAugmentation(Consistency):
         return self.options.weight * ramp(self.step, 0, self.options.ramp_steps)
 
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
-        kept = weak.softmax(1).amax(1) >= self.options.threshold
-        return (weak / self.options.temperature).softmax(1), kept.float()
+        targets = (weak / self.options.temperature).softmax(1)
+        sure = targets if self.options.confidence == "sharpened" else weak.softmax(1)
+        return targets, (sure.amax(1) >= self.options.threshold).to(weak.dtype)
 
 
 class FixMatch(Consistency):
@@ -107,7 +108,7 @@ class FixMatch(Consistency):
         confidence, label = weak.softmax(1).max(1)
         # not F.one_hot, which reads its input back from the device to check it
         hard = torch.zeros_like(weak).scatter_(1, label[:, None], 1.0)
-        return hard, (confidence >= self.options.threshold).float()
+        return hard, (confidence >= self.options.threshold).to(weak.dtype)
 
 
 def ramp(step: int, start: int, length: int) -> float:

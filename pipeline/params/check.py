@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import UserError, nearest
 from pipeline.params.read import Source, read
-from pipeline.params.schema import Params, Task
+from pipeline.params.schema import Params, Task, teacher_of
 from pipeline.params.words import block_in, expected, schema_at, wrong
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
@@ -21,7 +21,12 @@ FAMILIES = ("resnet", "resnext", "wide_resnet", "efficientnet", "convnext", "reg
 RESIDUAL = ("resnet_9", "wrn_28_2", *(f"torchvision/{family}" for family in FAMILIES))
 UNION_BRANCH = re.compile(r"[\[\](]|^(constrained-)?(int|str|float)$")  # pydantic's own words
 # Blocks of models: the key of a parent, if they have one.
-PARENT_KEY = {"generations": "teacher", "baselines": None, "tasks": "base"}
+PARENT_KEY = {
+    "generations": "teacher",
+    "meta_pseudo_labels": "teacher",
+    "baselines": None,
+    "tasks": "base",
+}
 
 
 def load(path: Path | str = "params.yaml") -> Params:
@@ -82,6 +87,12 @@ def _lineage_faults(source: Source) -> list[UserError]:
     for loc, spec in models:
         errors += _name_faults(source, loc, parents)
         parents.setdefault(str(loc[-1]), spec.get(PARENT_KEY[loc[0]]))
+        if loc[0] == "meta_pseudo_labels":
+            corrected = teacher_of(str(loc[-1]))
+            if corrected in parents:
+                what = f"the name '{corrected}', of what its teacher becomes, is taken"
+                errors.append(UserError(source.where(loc), what, "choose another"))
+            parents.setdefault(corrected, spec.get("teacher"))
     for loc, _ in models:
         errors += _parent_faults(source, loc, parents)
     final = source.values.get("final")
@@ -117,7 +128,7 @@ def _parent_faults(source: Source, loc: tuple, parents: dict) -> list[UserError]
     if parent not in parents:
         return [UserError(where, f"no model is named '{parent}'", nearest(parent, parents))]
     blocks = {other[0] for other, _ in _models(source) if str(other[-1]) == parent}
-    if loc[0] == "generations" and blocks == {"tasks"}:
+    if loc[0] in ("generations", "meta_pseudo_labels") and blocks == {"tasks"}:
         what = f"'{parent}' is a task: it answers with classes that the base task does not have"
         return [UserError(where, what, "name the teacher or a generation")]
     seen = [name]
@@ -171,14 +182,12 @@ def _noise_faults(source: Source, params: Params) -> list[UserError]:
     errors = []
     places = {"teacher": ("teacher",)}
     places |= {name: (block, name) for block in PARENT_KEY for name in getattr(params, block)}
-    networks: dict[str, str] = {}
-    for name, spec in params.models().items():
-        networks[name] = getattr(spec, "network", None) or networks[params.parent(name)]
-        drop = params.training_of(name).stochastic_depth
-        if drop and not networks[name].startswith(RESIDUAL):
-            what = f"'{networks[name]}' has no residual blocks for stochastic_depth {drop:g}"
+    for name, place in places.items():  # what a teacher becomes keeps the noise that it had
+        network, drop = params.architecture(name)[0], params.training_of(name).stochastic_depth
+        if drop and not network.startswith(RESIDUAL):
+            what = f"'{network}' has no residual blocks for stochastic_depth {drop:g}"
             fix = f"set it to 0 for this model, or use one named {', '.join(RESIDUAL)}..."
-            errors.append(UserError(source.where((*places[name], "network")), what, fix))
+            errors.append(UserError(source.where((*place, "network")), what, fix))
     return errors
 
 
@@ -233,22 +242,40 @@ def _init_faults(source: Source, params: Params) -> list[UserError]:
     """A student that is to begin with its teacher's weights, but is another network; a task that
     asks for another resolution than its base answers at."""
     errors = []
-    models = params.models()
-    for name, spec in params.generations.items():
-        parent = models[spec.teacher]
-        if spec.init == "teacher" and (spec.network, spec.width) != (parent.network, parent.width):
-            where = source.where(("generations", name, "init"))
+    students = [(("generations", name), spec) for name, spec in params.generations.items()]
+    pairs = params.meta_pseudo_labels.items()
+    for place, spec in students + [(("meta_pseudo_labels", name), spec) for name, spec in pairs]:
+        name, architecture = place[1], params.architecture
+        if spec.init == "teacher" and architecture(name) != architecture(spec.teacher):
+            where = source.where((*place, "init"))
             what = f"'{name}' is another network than its teacher '{spec.teacher}'"
             errors.append(UserError(where, what, "give both one network and width"))
         if spec.init == "teacher" and spec.pretrained:
-            where = source.where(("generations", name, "pretrained"))
+            where = source.where((*place, "pretrained"))
             what = "cannot begin with a file's weights and with its teacher's"
             errors.append(UserError(where, what, "leave out `pretrained` or `init`"))
+    for name in params.meta_pseudo_labels:
+        errors += _pair_faults(source, params, name)
     for name, task in params.tasks.items():
         if task.training.image_size is not None:
             where = source.where(("tasks", name, "training", "image_size"))
             what = f"a task keeps the resolution of its base '{task.base}'"
             errors.append(UserError(where, what, "leave it out"))
+    return errors
+
+
+def _pair_faults(source: Source, params: Params, name: str) -> list[UserError]:
+    """What Meta Pseudo Labels cannot do."""
+    spec, training = params.meta_pseudo_labels[name], params.training_of(name)
+    place, errors = ("meta_pseudo_labels", name), []
+    measured = spec.labels == "soft" or spec.feedback == "inner_product"
+    if training.optimizer != "sgd" and measured and spec.feedback != "none":
+        what = f"'{training.optimizer}' has no such feedback: it is known for sgd"
+        fix = "use feedback: loss_difference with hard labels, or optimizer: sgd"
+        errors.append(UserError(source.where((*place, "feedback")), what, fix))
+    if spec.student_wait >= training.steps:
+        what = f"the student would wait for all {training.steps} steps"
+        errors.append(UserError(source.where((*place, "student_wait")), what, "lower it"))
     return errors
 
 
@@ -298,7 +325,7 @@ def _classes_by_model(source: Source) -> dict[str, set[str]]:
             if parent in known and block == "tasks":
                 known[str(name)] = known[parent] | new
             elif parent in known or block == "baselines":
-                known[str(name)] = known["teacher"]
+                known[str(name)] = known[teacher_of(str(name))] = known["teacher"]
     return known
 
 

@@ -303,6 +303,9 @@ class UDA(WeakAndStrong):
 
     temperature: float = Field(gt=0, le=100, description="sharpens (< 1) the weak view's answer")
     ramp_steps: int = Field(ge=0, description="steps in which the weight rises from 0, linearly")
+    confidence: Literal["plain", "sharpened"] = Field(
+        "plain", description="what the threshold looks at: before or after the temperature"
+    )
 
 
 class OnlinePseudoLabel(Block):
@@ -324,6 +327,57 @@ class Baseline(Model):
     pseudo_label: OnlinePseudoLabel | None = Field(None, description="options of `pseudo_label`")
     uda: UDA | None = Field(None, description="options of `uda`")
     fixmatch: FixMatch | None = Field(None, description="options of `fixmatch`")
+
+
+class MetaPseudoLabels(Model):
+    """A student whose progress corrects its teacher while both train (Pham et al. 2021). The
+    teacher comes out as a model too, `<name>-teacher`."""
+
+    network: NetworkName | None = Field(
+        None, description="architecture of the student; its teacher's if left out"
+    )
+    teacher: str = Field(description="the model that labels; a copy of it is trained on")
+    init: Literal["scratch", "teacher"] = Field(
+        "scratch", description="begin with fresh weights, or with the teacher's"
+    )
+    feedback: Literal["loss_difference", "inner_product", "none"] = Field(
+        "inner_product",
+        description="how the student's progress is measured; `none`: the teacher learns by labels "
+        "and consistency alone",
+    )
+    labels: Literal["hard", "soft"] = Field(
+        "hard", description="sampled classes, or the teacher's probabilities with their gradient"
+    )
+    scale: Literal["sum", "mean"] = Field(
+        "sum",
+        description="the teacher's correction over the unlabelled images: their sum, or their "
+        "mean as in the released code",
+    )
+    baseline_decay: float = Field(
+        0.99,
+        ge=0,
+        le=1,
+        description="of the moving average that is subtracted from the feedback; 1 = none",
+    )
+    student_wait: int = Field(
+        0, ge=0, description="steps in which the teacher alone learns, at first"
+    )
+    teacher_learning_rate: float = Field(
+        0.01, gt=0, le=10, description="peak of the teacher's cosine schedule"
+    )
+    uda: UDA = Field(
+        UDA(weight=1.0, threshold=0.6, temperature=0.7, ramp_steps=0, confidence="sharpened"),
+        description="the teacher's consistency loss; 8, 0.6 and 0.7 in the released code",
+    )
+
+
+class MetaTeacher(Block):
+    """The teacher that comes out of Meta Pseudo Labels."""
+
+    teacher: str = Field(description="the model that it was")
+    training: TrainingOverride = Field(
+        TrainingOverride(), description="keys of `training` that differ for this model"
+    )
 
 
 class Task(Block):
@@ -362,6 +416,14 @@ class Report(Block):
     )
 
 
+AnyModel = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | Task
+
+
+def teacher_of(pair: str) -> str:
+    """The model that the teacher of an entry of `meta_pseudo_labels` becomes."""
+    return f"{pair}-teacher"
+
+
 class Params(Block):
     """The whole of params.yaml."""
 
@@ -371,15 +433,23 @@ class Params(Block):
     labels: Labels
     teacher: Teacher
     generations: dict[str, Generation] = Field(description="name: student; `{}` for none")
+    meta_pseudo_labels: dict[str, MetaPseudoLabels] = Field(
+        description="name: student that corrects its teacher; `{}` for none"
+    )
     baselines: dict[str, Baseline] = Field(description="name: yardstick; `{}` for none")
     tasks: dict[str, Task] = Field(description="name: what to learn on top; `{}` for none")
     final: str = Field(description="the model meant to ship")
     report: Report
 
-    def models(self) -> dict[str, Teacher | Generation | Baseline | Task]:
+    def models(self) -> dict[str, AnyModel]:
         """Every model by name, parents before children."""
-        waiting = {"teacher": self.teacher, **self.generations, **self.baselines, **self.tasks}
-        models: dict[str, Teacher | Generation | Baseline | Task] = {}
+        waiting: dict[str, AnyModel] = {"teacher": self.teacher, **self.generations}
+        for name, spec in self.meta_pseudo_labels.items():
+            waiting[name] = spec
+            corrected = MetaTeacher(teacher=spec.teacher, training=spec.training)
+            waiting[teacher_of(name)] = corrected
+        waiting |= self.baselines | self.tasks
+        models: dict[str, AnyModel] = {}
         while waiting:
             name = next(n for n in waiting if self.parent(n) in {None, *models})
             models[name] = waiting.pop(name)
@@ -389,10 +459,25 @@ class Params(Block):
         """The model that taught or was extended into `name`; None for one from labels."""
         if name in self.generations:
             return self.generations[name].teacher
+        if pair := self.pair(name):
+            return self.meta_pseudo_labels[pair].teacher
         return self.tasks[name].base if name in self.tasks else None
+
+    def pair(self, name: str) -> str | None:
+        """The entry of `meta_pseudo_labels` that makes model `name`, as student or as teacher."""
+        return next((m for m in self.meta_pseudo_labels if name in (m, teacher_of(m))), None)
+
+    def architecture(self, name: str) -> tuple[str, float]:
+        """Network and width of a model, its own or what it comes from."""
+        spec = self.models()[name]
+        if getattr(spec, "network", None):
+            return spec.network, spec.width
+        return self.architecture(self.parent(name))
 
     def taught_by(self, name: str) -> str:
         """What `name` learnt from, for people: a model, labels, or the way of a yardstick."""
+        if self.pair(name):
+            return f"{self.parent(name)} (meta)"
         if name in self.baselines and self.baselines[name].learner != "supervised":
             return self.baselines[name].learner
         return self.parent(name) or "labels"
@@ -403,6 +488,8 @@ class Params(Block):
             return f"extend@{name}"
         if name in self.baselines:
             return f"baseline@{name}"
+        if pair := self.pair(name):
+            return f"meta_pseudo_labels@{pair}"
         return f"student@{name}" if name in self.generations else name
 
     def chain(self, name: str) -> list[str]:

@@ -81,6 +81,10 @@ def _how(
         right = quality[name].accuracy
         shown = "" if right is None else f", {percent(right)} right"
         return f"{quality[name].rows:,} labels{shown}"
+    if name in params.meta_pseudo_labels:
+        return "by labels corrected on the way"
+    if params.pair(name):
+        return "corrected by its student"
     if name in params.baselines:
         return f"yardstick: {params.baselines[name].learner}"
     return f"{counted(len(measured[name].classes), 'class')} from labels"

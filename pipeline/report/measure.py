@@ -178,4 +178,6 @@ def outputs(params: Params, measured: dict[str, Measured]) -> dict[str, str]:
     for name in params.generations:
         path = f"data/pseudo_labels/{name}.safetensors"
         found[f"pseudo_label@{name}"] = files.sha256(path)
-    return found | {params.stage_of(name): m.card["sha256"] for name, m in measured.items()}
+    for name, model in measured.items():  # a pair is known by its student, which comes first
+        found.setdefault(params.stage_of(name), model.card["sha256"])
+    return found
