@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stdout
+from copy import deepcopy
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -116,7 +117,7 @@ def changed(values: dict, arm: Mapping[str, Any], seed: int, test: bool) -> dict
         if value is DROP:
             del block[last]
         else:
-            block[last] = value
+            block[last] = deepcopy(value)  # else a later key would change it in every arm
     return values
 
 

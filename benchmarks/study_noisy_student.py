@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.study import Study, mean_interval, paired, run, summary
+from benchmarks.study import Study, mean_interval, paired, rows, run, summary
 
 FIXMATCH = {"learner": "fixmatch", "fixmatch": {"weight": 1.0, "threshold": 0.95}}
 UDA = {
@@ -37,21 +37,14 @@ STUDENTS = ("g1", "g2")
 
 
 def each(key: str, value: object) -> dict[str, object]:
-    """The same change for every student, and for none else."""
-    return {f"generations.{name}.{key}": value for name in STUDENTS}
+    """A change for the students, and for none else."""
+    return {f"generations.g1.{key}": value}
 
 
 def digits() -> Study:
-    """Two generations on the digits; every arm has the same teacher at a seed."""
-    chain = {
-        "tasks": {},
-        "generations": {
-            "g1": {"teacher": "teacher", "network": "small_cnn"},
-            "g2": {"teacher": "g1", "network": "wide_cnn"},
-        },
-        "final": "g2",
-        "report.register": False,
-    }
+    """Two generations and their yardsticks; then arms of one generation, each with one change.
+    At a seed all have the same teacher, but for `no EMA`."""
+    first = {"teacher": "teacher", "network": "small_cnn"}
     wide = {"network": "wide_cnn"}
     fewer = {"training": {"steps": DIGITS_STEPS, "warmup_steps": 50}}
     yardsticks = {
@@ -59,8 +52,14 @@ def digits() -> Study:
         "uda": {**UDA, **wide, **fewer},
         "fixmatch": {**FIXMATCH, **wide, **fewer},
     }
+    common = {"tasks": {}, "report.register": False}
+    default = {
+        "generations": {"g1": first, "g2": {"teacher": "g1", **wide}},
+        "baselines": yardsticks,
+        "final": "g2",
+    }
+    one = {"generations": {"g1": first}, "final": "g1"}
     changes = {
-        "default": {"baselines": yardsticks},
         "no RandAugment": each("training.num_ops", 0),
         "no dropout": each("training.dropout", 0.0),
         "no noise": each("training.num_ops", 0)
@@ -72,13 +71,14 @@ def digits() -> Study:
         "threshold 0.9": each("labels.share", 1.0) | each("labels.threshold", 0.9),
         "aligned": each("labels.align", "uniform"),
         "no EMA": {"training.ema": 0.0},
-        "small g2": {"generations.g2.network": "small_cnn"},
-        "from teacher": {"generations.g2.network": "small_cnn"} | each("init", "teacher"),
+        "larger student": {"generations.g1.network": "wide_cnn"},
+        "from teacher": each("init", "teacher"),
         "separate BN": each("training.batch_norm", "separate"),
     }
+    arms = {"default": common | default}
     return Study(
         name="noisy_student_digits",
-        arms={arm: chain | change for arm, change in changes.items()},
+        arms=arms | {arm: common | one | change for arm, change in changes.items()},
         seeds=range(200, 210),
         columns=[f"acc/{name}" for name in ("teacher", *STUDENTS, *yardsticks)]
         + [f"val_acc/{name}" for name in ("teacher", *STUDENTS)]
@@ -160,24 +160,24 @@ def digits_tables(study: Study, table: list[dict[str, str]]) -> str:
         for name in ("teacher", "supervised", "uda", "fixmatch")
     }
     arms = [arm for arm in study.arms if arm != "default"]
-    changes = {f"{arm}, g2": against(table, arm, "acc/g2") for arm in arms}
+    changes = {f"{arm} - default, g1": against(table, arm, "acc/g1") for arm in arms}
     return "\n\n".join([summary(default, table), differences(gains), differences(changes)])
 
 
 def cifar10_tables(study: Study, table: list[dict[str, str]], split: str) -> str:
     """Every model's accuracy, and the last generation against the rest."""
     found = {(row["arm"], row["seed"]): row for row in table}
-    rows: dict[str, np.ndarray] = {}
+    gains: dict[str, np.ndarray] = {}
     for name in ("teacher", "supervised", "uda", "fixmatch"):
         arm = name if name in study.arms else "lineage"
         seeds = [s for a, s in found if a == "lineage" and (arm, s) in found]
-        rows[f"g3 - {name}"] = 100 * np.array(
+        gains[f"g3 - {name}"] = 100 * np.array(
             [
                 float(found["lineage", s][f"{split}/g3"]) - float(found[arm, s][f"{split}/{name}"])
                 for s in seeds
             ]
         )
-    return "\n\n".join([summary(study, table), differences(rows)])
+    return "\n\n".join([summary(study, table), differences(gains)])
 
 
 def main() -> None:
@@ -186,13 +186,15 @@ def main() -> None:
     parser.add_argument("--images", type=Path, help="CIFAR-10 as train/<class>/, test/<class>/")
     parser.add_argument("--only", choices=("digits", "cifar10"), help="one of the two studies")
     parser.add_argument("--seeds", type=int, default=3, help="of CIFAR-10, from 100 on")
+    parser.add_argument("--table", action="store_true", help="print what stands in the files")
     options = parser.parse_args()
     if options.only != "cifar10":
         study = digits()
-        print(digits_tables(study, run(study)))
+        print(digits_tables(study, rows(study) if options.table else run(study)))
     if options.images and options.only != "digits":
         study = cifar10(options.images, range(100, 100 + options.seeds), test=True)
-        print(cifar10_tables(study, run(study), "acc"))
+        table = rows(study) if options.table else run(study)
+        print(cifar10_tables(study, table, "acc"))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ class MetaPseudoLabels(Learner):
         consistency = UnsupervisedDataAugmentation(options.uda)
         self.teacher = Learner(teacher, recipe, autocast=autocast, methods=[consistency])
         self.baseline = torch.zeros((), device=network.mean.device)
+        self._answer = torch.empty(0)  # the student's logits
         self._weights: dict[str, Tensor] = {}  # those of the student's pass
         self._grads: dict[str, Tensor] = {}  # and the gradients that it stepped by
 
@@ -107,6 +108,8 @@ class MetaPseudoLabels(Learner):
         losses["loss"].backward()
         self.teacher.apply()
         noted = {"feedback": feedback, "feedback_positive": (feedback > 0).float()}
+        agree = self._answer[: len(logits)].argmax(1) == logits.argmax(1)
+        noted |= {"agreement": agree.float().mean()}
         noted |= {f"teacher/{name}": value.detach() for name, value in losses.items()}
         return told | noted | self.teacher.methods[0].notes
 
@@ -150,13 +153,16 @@ class MetaPseudoLabels(Learner):
         return learning_rate(recipe, self.num_steps - wait)
 
     def forward(self, images: list[Tensor]) -> Output:
-        if not self._soft:
-            return super().forward(images)
-        # on copies, which the optimiser's step in place leaves alone: the graph is needed after it
+        output = self._on_copies(torch.cat(images)) if self._soft else super().forward(images)
+        self._answer = output.logits.detach()
+        return output
+
+    def _on_copies(self, images: Tensor) -> Output:
+        """By weights that the optimiser's step in place leaves alone: the graph is needed after."""
         named = self.network.named_parameters()
         self._weights = {n: w.detach().clone().requires_grad_() for n, w in named}
         with self.autocast():
-            return functional_call(self.network, self._weights, (torch.cat(images),))
+            return functional_call(self.network, self._weights, (images,))
 
     def backward(self, loss: Tensor) -> None:
         if not self._soft:

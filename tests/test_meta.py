@@ -344,6 +344,23 @@ def test_a_student_that_waits_does_not_move_and_gives_no_feedback(training, batc
 
 
 @pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_what_a_step_tells(labels, training, batch):
+    """Feedback and its sign, agreement, the teacher's losses, how many images count."""
+    pair = learner(training, 0.1, labels=labels, uda=OFF.model_copy(update={"weight": 1.0}))
+    told = pair.step(batch)
+    wanted = {"loss", "unlabelled", "feedback", "feedback_positive", "agreement", "uda_kept"}
+    assert set(told) == wanted | {"teacher/loss", "teacher/labelled", "teacher/uda"}
+    assert float(told["feedback_positive"]) == (float(told["feedback"]) > 0)
+    assert not any(value.requires_grad for value in told.values())
+    twins = learner(training, 0.1, labels=labels)
+    twins.teacher.network.load_state_dict(twins.network.state_dict())
+    alone = batch | {"labelled": batch["labelled"]._replace(images=batch["unlabelled"].images)}
+    alone["labelled"] = alone["labelled"]._replace(targets=batch["labelled"].targets[:IMAGES])
+    assert float(twins.step(alone)["agreement"]) == 1.0
+    assert 0 <= float(told["agreement"]) <= 1
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft"])
 def test_a_pair_comes_back_bit_for_bit(labels, training, batch):
     options = {"labels": labels, "teacher_learning_rate": 0.05, "baseline_decay": 0.9}
     recipe = training.model_copy(update={"ema": 0.9})
