@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro preset show ui test test-slow lint format study-digits bench requirements clean
+.PHONY: help setup check repro preset presets show ui test test-slow lint format study-digits bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ preset: setup ## run presets/$(NAME) on the images in IMAGES, e.g. NAME=cifar10-
 	@mkdir -p presets/$(NAME)/data/pseudo_labels
 	@ln -sfn "$(abspath $(IMAGES))" presets/$(NAME)/data/cifar10
 	cd presets/$(NAME) && python -m pipeline check && dvc repro && python -m pipeline show
+
+presets: ## copy the graph into every preset, each of which is a DVC project of its own
+	@for folder in presets/*/; do cp dvc.yaml .dvcignore $$folder; cp .dvc/config .dvc/.gitignore $$folder.dvc/; done
 
 show: setup ## show the table of the last run
 	@python -m pipeline show

@@ -24,7 +24,4 @@ def read() -> dict[str, float]:
 
 
 def _folder() -> Path:
-    """One for the project, and one for each preset."""
-    here, root = Path.cwd(), machine.root()
-    inside = here.relative_to(root) if here.is_relative_to(root / "presets") else Path()
-    return root / ".lineage" / "times" / inside
+    return machine.root() / ".lineage" / "times"
