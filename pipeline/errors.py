@@ -23,13 +23,20 @@ class UserError(Exception):
         self.lines = [f"error: {where}: {what}; fix: {fix}"]
         super().__init__(self.lines[0])
 
+    def __reduce__(self) -> tuple:
+        """Copied between processes by its lines; else a study would hear of a broken pool."""
+        return _with_lines, (self.lines,)
+
     @classmethod
     def all(cls, errors: Iterable[UserError]) -> UserError:
         """One error that reports every line of several, in their order."""
-        lines = [line for error in errors for line in error.lines]
-        merged = cls("", "", "")
-        merged.lines, merged.args = lines, ("\n".join(lines),)
-        return merged
+        return _with_lines([line for error in errors for line in error.lines])
+
+
+def _with_lines(lines: list[str]) -> UserError:
+    error = UserError("", "", "")
+    error.lines, error.args = lines, ("\n".join(lines),)
+    return error
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

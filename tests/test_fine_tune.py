@@ -13,12 +13,13 @@ from pipeline.params import FineTune, load
 from pipeline.tracking import NullTracker
 from stages import pseudo_label, student
 
+OFF = {"meta_pseudo_labels": {}, "baselines": {}, "tasks": {}}
 TUNE = {"steps": 6, "learning_rate": 0.01, "image_size": 12}
 
 
 def project(folder, monkeypatch, **teacher):
     monkeypatch.chdir(folder)
-    values = tiny_values() | {"generations": {}, "baselines": {}, "tasks": {}, "final": "teacher"}
+    values = tiny_values() | OFF | {"generations": {}, "final": "teacher"}
     values["teacher"] |= teacher
     write_params(folder, values)
     return values
@@ -114,7 +115,7 @@ def test_the_network_resizes_what_it_is_given():
 
 def test_a_student_may_begin_where_its_teacher_is(tmp_path, monkeypatch):
     project(tmp_path, monkeypatch)
-    values = tiny_values() | {"baselines": {}, "tasks": {}, "final": "g1"}
+    values = tiny_values() | OFF | {"final": "g1"}
     first = values["generations"]["g1"]
     values["generations"] = {"g1": first, "g2": first | {"init": "teacher"}}
     write_params(tmp_path, values)
@@ -145,7 +146,7 @@ def test_images_may_be_seen_smaller_than_they_are_stored(tmp_path, monkeypatch):
 def test_the_report_takes_a_student_whose_clean_end_lacks_a_loss(tmp_path, monkeypatch):
     """The pseudo-labelled loss ends with the noisy training: its later cells are empty."""
     monkeypatch.chdir(tmp_path)
-    values = tiny_values() | {"baselines": {}, "tasks": {}, "final": "g1"}
+    values = tiny_values() | OFF | {"final": "g1"}
     values["generations"] = {"g1": values["generations"]["g1"] | {"fine_tune": TUNE}}
     write_params(tmp_path, values)
     run_stages("prepare", "teacher")

@@ -96,7 +96,7 @@ def test_a_study_touches_no_registry(finished, tmp_path, monkeypatch):
     values = tiny_values()
     values["training"] |= {"steps": 2}
     values["generations"] = {}
-    values |= {"tasks": {}, "final": "teacher"}
+    values |= {"meta_pseudo_labels": {}, "baselines": {}, "tasks": {}, "final": "teacher"}
     files.write_json("params.yaml", values)
     monkeypatch.setattr(study, "PROCESSES", 1)
     arms = {"plain": {}}

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.wide_resnet import Block, WideResNet
+from pipeline.resnet9 import Residual
+from pipeline.wide_resnet import Block, WideResNet, drop_residual
 
 
 def expected_parameters(per_group, width, in_channels):
@@ -54,12 +55,18 @@ def test_stochastic_depth_rises_linearly_to_the_last_block():
 
 def test_stochastic_depth_keeps_the_expected_residual():
     torch.manual_seed(0)
-    block = Block(4, 4, 1, skip=0.4).train()
-    dropped = block._drop(torch.ones(20000, 4, 1, 1))
+    dropped = drop_residual(torch.ones(20000, 4, 1, 1), 0.4)
     assert sorted(dropped[:, 0, 0, 0].unique().tolist()) == pytest.approx([0.0, 1 / 0.6])
     assert (dropped == dropped[:, :1]).all()
     assert dropped.mean().item() == pytest.approx(1.0, abs=0.03)
-    assert torch.equal(block.eval()._drop(torch.ones(5, 4, 1, 1)), torch.ones(5, 4, 1, 1))
+    assert torch.equal(drop_residual(torch.ones(5, 4, 1, 1), 0.0), torch.ones(5, 4, 1, 1))
+
+
+@pytest.mark.parametrize("block", [Block(4, 4, 1, skip=0.9), Residual(4, skip=0.9)])
+def test_nothing_is_dropped_in_evaluation(block):
+    images = torch.randn(6, 4, 8, 8)
+    assert not torch.equal(block.train()(images), block.train()(images))
+    assert torch.equal(block.eval()(images), block(images))
 
 
 @pytest.mark.parametrize("arguments", [{"depth": 20}, {"depth": 4}, {"stochastic_depth": 1.0}])
