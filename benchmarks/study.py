@@ -59,8 +59,9 @@ class Study:
         return changed(_values(self.params), self.arms[arm], seed, self.test)
 
     def recipe(self, arm: str) -> str:
-        """What tells an arm's params from others: neither the seed nor where images lie matters."""
-        values = self.values(arm, 0)
+        """What tells an arm's params from others: neither the seed nor where images lie matters,
+        nor a part that is switched off."""
+        values = {key: value for key, value in self.values(arm, 0).items() if value != {}}
         values["data"] = {k: v for k, v in values["data"].items() if k != "root"}
         return files.digest(values)[:12]
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.study import Study, mean_interval, paired, rows, run, summary
+from benchmarks.study import Study, mean_interval, paired, rows, run
 
 FIXMATCH = {"learner": "fixmatch", "fixmatch": {"weight": 1.0, "threshold": 0.95}}
 UDA = {
@@ -152,32 +152,57 @@ def differences(rows: Mapping[str, np.ndarray]) -> str:
     return "\n".join([head, "|---|---|---|---|", *(line(n, v) for n, v in rows.items())])
 
 
+def models_table(table: list[dict[str, str]], arms: Mapping[str, str]) -> str:
+    """Accuracies and images of every model, mean and 95 % interval over the seeds of its arm."""
+    lines = [
+        "| model | n | test, % | val, % | labels right, % | million images |",
+        "|---" * 6 + "|",
+    ]
+    for name, arm in arms.items():
+        mine = [row for row in table if row["arm"] == arm]
+        columns = [f"acc/{name}", f"val_acc/{name}", f"pseudo_labels/{name}/accuracy"]
+        cells = [interval([100 * float(row[c]) for row in mine if row.get(c)]) for c in columns]
+        images = {
+            float(row[f"images_seen/{name}"]) / 1e6 for row in mine if "images_seen/g1" in row
+        }
+        cells.append(", ".join(f"{number:.3g}" for number in images))
+        lines.append(f"| {name} | {len(mine)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def interval(values: list[float]) -> str:
+    """Mean and half width of the 95 % interval."""
+    if len(values) < 2:
+        return ""
+    mean, half = mean_interval(np.array(values))
+    return f"{mean:.2f} ± {half:.2f}"
+
+
 def digits_tables(study: Study, table: list[dict[str, str]]) -> str:
     """The default arm in full; every other against it."""
-    default = Study(study.name, {"default": {}}, study.seeds, study.columns, study.test)
+    names = ("teacher", *STUDENTS, "supervised", "uda", "fixmatch")
     gains = {
         f"g2 - {name}": 100 * paired(table, "acc/g2", f"acc/{name}", "default")
         for name in ("teacher", "supervised", "uda", "fixmatch")
     }
     arms = [arm for arm in study.arms if arm != "default"]
     changes = {f"{arm} - default, g1": against(table, arm, "acc/g1") for arm in arms}
-    return "\n\n".join([summary(default, table), differences(gains), differences(changes)])
+    models = models_table(table, dict.fromkeys(names, "default"))
+    return "\n\n".join([models, differences(gains), differences(changes)])
 
 
-def cifar10_tables(study: Study, table: list[dict[str, str]], split: str) -> str:
-    """Every model's accuracy, and the last generation against the rest."""
+def cifar10_tables(study: Study, table: list[dict[str, str]]) -> str:
+    """Every model; the last generation against the rest."""
+    names = ("teacher", *GENERATIONS, "supervised", "uda", "fixmatch")
+    arms = {name: name if name in study.arms else "lineage" for name in names}
     found = {(row["arm"], row["seed"]): row for row in table}
     gains: dict[str, np.ndarray] = {}
     for name in ("teacher", "supervised", "uda", "fixmatch"):
-        arm = name if name in study.arms else "lineage"
-        seeds = [s for a, s in found if a == "lineage" and (arm, s) in found]
-        gains[f"g3 - {name}"] = 100 * np.array(
-            [
-                float(found["lineage", s][f"{split}/g3"]) - float(found[arm, s][f"{split}/{name}"])
-                for s in seeds
-            ]
-        )
-    return "\n\n".join([summary(study, table), differences(gains)])
+        seeds = [s for a, s in found if a == "lineage" and (arms[name], s) in found]
+        theirs = np.array([float(found[arms[name], s][f"acc/{name}"]) for s in seeds])
+        mine = np.array([float(found["lineage", s]["acc/g3"]) for s in seeds])
+        gains[f"g3 - {name}"] = 100 * (mine - theirs)
+    return "\n\n".join([models_table(table, arms), differences(gains)])
 
 
 def main() -> None:
@@ -194,7 +219,7 @@ def main() -> None:
     if options.images and options.only != "digits":
         study = cifar10(options.images, range(100, 100 + options.seeds), test=True)
         table = rows(study) if options.table else run(study)
-        print(cifar10_tables(study, table, "acc"))
+        print(cifar10_tables(study, table))
 
 
 if __name__ == "__main__":
