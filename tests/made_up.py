@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
 import numpy as np
 import torch
 from conftest import tiny_values
@@ -9,11 +13,19 @@ from conftest import tiny_values
 from pipeline.params import Params
 from pipeline.report import measure
 
-HEAD = "step,learning_rate,loss,val_acc,val_loss\n"
+HEAD = "step,learning_rate,loss,val_acc,val_loss,feedback,feedback_positive,agreement,teacher/uda\n"
 
 
-def params(generations: dict, tasks: dict, final: str, classes: list[str], test=True) -> Params:
-    """The tiny params with another lineage: `{"g1": "teacher"}`, `{"t1": ("g1", ["8", "9"])}`."""
+def params(
+    generations: dict,
+    tasks: dict,
+    final: str,
+    classes: list[str],
+    test=True,
+    pairs=MappingProxyType({}),
+) -> Params:
+    """The tiny params with another lineage: `{"g1": "teacher"}`, `{"t1": ("g1", ["8", "9"])}`,
+    pairs `{"m1": {"teacher": "g1"}}`."""
     values = tiny_values()
     values["data"]["classes"] = classes
     values["generations"] = {
@@ -30,14 +42,19 @@ def params(generations: dict, tasks: dict, final: str, classes: list[str], test=
         }
         for name, (base, new) in tasks.items()
     }
-    values["baselines"] = values["meta_pseudo_labels"] = {}
+    values |= {"baselines": {}, "meta_pseudo_labels": dict(pairs)}
     values["final"] = final
     values["report"]["test"] = test
     return Params.model_validate(values)
 
 
 def models(
-    params: Params, images=(1, 8, 8), each=4, absent: tuple[str, ...] = (), seed=0
+    params: Params,
+    images=(1, 8, 8),
+    each=4,
+    absent: tuple[str, ...] = (),
+    seed=0,
+    unlabelled: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, measure.Measured]:
     """Every model of params, right on about two images in three.
 
@@ -45,12 +62,14 @@ def models(
         images: (C, H, W).
         each: images of a class on a split.
         absent: classes without any image.
+        unlabelled: share right of the unlabelled images, of models where it is known.
     """
     rng = np.random.default_rng(seed)
     pictures: dict = {}
-    return {
+    found = {
         name: _model(params, name, rng, pictures, images, each, absent) for name in params.models()
     }
+    return {name: replace(m, unlabelled=unlabelled.get(name)) for name, m in found.items()}
 
 
 def _model(params, name, rng, pictures, shape, each, absent) -> measure.Measured:
@@ -120,5 +139,6 @@ def write_curves(folder, names) -> None:
     for number, name in enumerate(names):
         path = folder / "models" / name / "curves.csv"
         path.parent.mkdir(parents=True)
-        rows = [f"{s},0.1,{1 / (s + number)},{0.5 + s / 10},{1 / s}" for s in (1, 2, 3)]
+        pair = "0.01,0.6,0.7,2"
+        rows = [f"{s},0.1,{1 / (s + number)},{0.5 + s / 10},{1 / s},{pair}" for s in (1, 2, 3)]
         path.write_text(HEAD + "\n".join(rows) + "\n")

@@ -79,7 +79,7 @@ def hostile(tmp_path_factory):
     same name, three channels, a class without images."""
     generations = {"g1": "teacher", "g2": "g1", "a1": "teacher"}
     tasks = {"t1": ("g2", ["<b>new</b>", "empty"]), "t2": ("t1", ["last"]), "s1": ("a1", ["last"])}
-    params = made_up.params(generations, tasks, "t2", HOSTILE)
+    params = made_up.params(generations, tasks, "t2", HOSTILE, pairs={"m1": {"teacher": "a1"}})
     with pytest.MonkeyPatch.context() as patch:
         return written(
             tmp_path_factory.mktemp("hostile"),
@@ -242,3 +242,18 @@ def test_numbers_as_words():
     assert listed(["a", "b"]) == "a, b"
     assert listed(["aaaa", "bbbb", "cccc"], 10) == "aaaa, bbbb and 1 more"
     assert short("abcdef", 4) == "abc…"
+
+
+def test_a_pair_shows_its_feedback_and_its_teacher_before_and_after(tmp_path, monkeypatch):
+    spec = {"m1": {"teacher": "g1", "feedback": "loss_difference"}}
+    params = made_up.params({"g1": "teacher"}, {}, "m1", ["cat", "dog"], pairs=spec)
+    text = written(tmp_path, monkeypatch, params, unlabelled={"g1": 0.5, "m1-teacher": 0.75})
+    words = Reader(text).words
+    assert "m1-teacher teacher after loss_difference" in words
+    assert "+25.0" in words and "feedback above zero" in words
+    assert "not known" in words  # of the student, whose share was not given
+    assert 'href="#meta-pseudo-labels"' in text
+
+
+def test_without_a_pair_the_page_has_no_word_of_it(bare):
+    assert "Meta Pseudo Labels" not in bare

@@ -467,6 +467,11 @@ class Params(Block):
         """The entry of `meta_pseudo_labels` that makes model `name`, as student or as teacher."""
         return next((m for m in self.meta_pseudo_labels if name in (m, teacher_of(m))), None)
 
+    def trio(self, pair: str) -> tuple[str, str, str]:
+        """Of an entry of `meta_pseudo_labels`: its teacher before, that teacher after, the
+        student."""
+        return self.meta_pseudo_labels[pair].teacher, teacher_of(pair), pair
+
     def architecture(self, name: str) -> tuple[str, float]:
         """Network and width of a model, its own or what it comes from."""
         spec = self.models()[name]

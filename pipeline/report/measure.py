@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pipeline import checkpoint, evaluate, files, machine, pseudo_labels
 from pipeline.data import tasks
+from pipeline.networks import Classifier
 from pipeline.params import Params
 from pipeline.report import continual
 
@@ -53,11 +54,14 @@ class Measured:
         card: the model's card.
         classes: names in the order of the logits.
         seen: by split, `val` and perhaps `test`.
+        unlabelled: of a model that Meta Pseudo Labels began with or made: share of the base task's
+            unlabelled images it is right about, 0..1; else, or where no truth is known, None.
     """
 
     card: dict
     classes: list[str]
     seen: dict[str, Seen]
+    unlabelled: float | None = None
 
 
 def models(params: Params) -> dict[str, Measured]:
@@ -70,12 +74,25 @@ def models(params: Params) -> dict[str, Measured]:
     device = machine.device(settings)
     splits = ["val", "test"] if params.report.test else ["val"]
     result = {}
+    paired = {name for pair in params.meta_pseudo_labels for name in params.trio(pair)}
     for name in params.models():
         network, card = checkpoint.load(f"models/{name}", device)
         autocast = machine.suit(settings, network, checkpoint.pixels(card))
         seen = {split: look(network, card, split, autocast) for split in splits}
-        result[name] = Measured(card, checkpoint.classes(card), seen)
+        right = unlabelled_accuracy(network, autocast) if name in paired else None
+        result[name] = Measured(card, checkpoint.classes(card), seen, right)
     return result
+
+
+def unlabelled_accuracy(network: Classifier, autocast) -> float | None:
+    """Share of the base task's unlabelled images whose class a model has first, 0..1; None where
+    no truth is known."""
+    dataset = tasks.dataset("base")
+    if "unlabelled/truth.npy" not in dataset.card["sha256"]:
+        return None
+    logits = evaluate.infer(network, dataset.array("unlabelled"), autocast)
+    truth = torch.from_numpy(dataset.array("unlabelled", "truth").copy())
+    return evaluate.accuracy(logits[:, : len(dataset.classes)], truth)
 
 
 def look(network, card: dict, split: str, autocast) -> Seen:
@@ -160,6 +177,8 @@ def metrics(measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> 
             result[f"acc/{name}"] = model.seen["test"].accuracy
         result[f"num_parameters/{name}"] = model.card["num_parameters"]
         result[f"images_seen/{name}"] = model.card["images_seen"]
+        if model.unlabelled is not None:
+            result[f"unlabelled_acc/{name}"] = model.unlabelled
     result |= continual.metrics(measured)
     for name, found in quality.items():
         result[f"pseudo_labels/{name}/kept_share"] = found.kept_share

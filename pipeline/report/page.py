@@ -19,6 +19,7 @@ from pipeline.report import (
     headline,
     lineage,
     origins,
+    pairs,
     remembered,
 )
 from pipeline.report.markup import Html, join, tag
@@ -29,6 +30,7 @@ LINKS = {
     "lineage": "Lineage",
     "accuracy": "Accuracy",
     "pseudo-labels": "Pseudo-labels",
+    "meta-pseudo-labels": "Meta Pseudo Labels",
     "tasks": "Tasks",
     "confusion": "Confusion",
     "classes": "Classes",
@@ -62,6 +64,7 @@ def write(
         lineage.drawn(params, measured, quality, verdict.ships),
         generations.accuracy(params, measured, metrics),
         generations.pseudo_labels(params, measured, quality),
+        pairs.pairs(params, measured),
         remembered.tasks(params, measured, metrics),
         confusion.confusion(params, measured, verdict),
         confusion.by_class(measured, verdict.ships),

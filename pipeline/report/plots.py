@@ -85,6 +85,44 @@ def val_accuracy(axes, curves: dict[str, Curve]) -> None:
     _legend_above(axes, curves)
 
 
+def feedback(axes, found: Curve) -> None:
+    """The mean feedback between two looks: above zero the student's steps went downhill."""
+    steps = found["step"]
+    axes.axhline(0, color=INK, linewidth=0.8, alpha=0.5)
+    axes.plot(steps, found["feedback"], marker="o" if len(steps) < 3 else None, **style(0))
+    axes.set(xlabel="step", ylabel="feedback, nats a step")
+
+
+def agreement(axes, found: Curve) -> None:
+    """How often the feedback is above zero, and how often student and teacher agree."""
+    named = {"feedback_positive": "feedback above zero", "agreement": "student and teacher agree"}
+    _shares(axes, found, named)
+    axes.set(xlabel="step", ylabel="steps or images, %", ylim=(-3, 103))
+
+
+def teachers_losses(axes, found: Curve) -> None:
+    """What the teacher descends beside the feedback."""
+    parts = [key for key in found if key.startswith("teacher/") and _is_loss(key)]
+    for number, key in enumerate(parts):
+        mark = "o" if len(found["step"]) < 3 else None
+        name = key.removeprefix("teacher/")
+        axes.plot(found["step"], found[key], label=name, marker=mark, **style(number))
+    axes.set(xlabel="step", ylabel="teacher's loss, nats")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, columnspacing=1.2)
+
+
+def _is_loss(key: str) -> bool:
+    return key not in ("teacher/val_acc", "teacher/val_loss", "teacher/loss")
+
+
+def _shares(axes, found: Curve, named: dict[str, str]) -> None:
+    mark = "o" if len(found["step"]) < 3 else None
+    for number, (key, label) in enumerate(named.items()):
+        values = 100 * np.array(found[key])
+        axes.plot(found["step"], values, label=label, marker=mark, **style(number))
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, columnspacing=1.2)
+
+
 def _legend_above(axes, curves: dict[str, Curve]) -> None:
     if curves:
         columns = min(len(curves), 5)
