@@ -69,6 +69,7 @@ bench: setup ## speed of augmentation, feeding and training steps against what o
 	OMP_NUM_THREADS=1 python -m benchmarks.feeding
 	OMP_NUM_THREADS=1 python -m benchmarks.train_step
 	OMP_NUM_THREADS=1 python -m benchmarks.fixmatch_step
+	OMP_NUM_THREADS=1 python -m benchmarks.meta_step
 
 requirements: setup ## pin requirements.txt anew from pyproject.toml
 	$(VENV)/bin/uv pip compile --universal --no-emit-index-url --python-version 3.11 --extra dev \

@@ -32,9 +32,9 @@ LABELLED, UNLABELLED, CLASSES = 8, 56, 10
 MEAN, STD = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]
 
 
-def recipe() -> Training:
+def recipe(labelled: int = LABELLED, unlabelled: int = UNLABELLED) -> Training:
     """The shared recipe with the sizes of the benchmark."""
-    changes = {"batch_size": LABELLED, "unlabelled_ratio": UNLABELLED / LABELLED, "shift": 4}
+    changes = {"batch_size": labelled, "unlabelled_ratio": unlabelled / labelled, "shift": 4}
     changes |= {"flip": True, "steps": 10**6, "labelled_view": "weak", "dropout": 0.0, "ema": 0.999}
     return load().training.model_copy(update=changes)
 
@@ -46,21 +46,23 @@ def classifier(layout: torch.memory_format) -> Classifier:
     return network.to(memory_format=layout)
 
 
+def our_batches(images: Tensor, training: Training) -> Batches:
+    """Labelled images in the weak view, unlabelled ones in both views."""
+    weak, strong = views(training, tuple(images.shape[1:]))
+    targets = torch.eye(CLASSES, device=images.device)[torch.arange(len(images)) % CLASSES]
+    others = partial(Stream, images, None, training.num_unlabelled, order="unlabelled")
+    streams = {
+        "labelled": Stream(images, targets, training.batch_size, weak),
+        "unlabelled": others(view=strong),
+        "weak": others(view=weak),
+    }
+    return Batches(streams, seed=0, model="bench")
+
+
 def ours(images: Tensor, weak_view: str = "apart", *, bf16: bool = True) -> Callable[[], object]:
     """A step of our learner on our batches."""
     training = recipe()
-    weak, strong = views(training, tuple(images.shape[1:]))
-    targets = torch.eye(CLASSES)[torch.arange(len(images)) % CLASSES]
-    others = partial(Stream, images, None, UNLABELLED, order="unlabelled")
-    batches = Batches(
-        {
-            "labelled": Stream(images, targets, LABELLED, weak),
-            "unlabelled": others(view=strong),
-            "weak": others(view=weak),
-        },
-        seed=0,
-        model="bench",
-    )
+    batches = our_batches(images, training)
     method = FixMatch(Options(weight=1.0, threshold=0.0, weak_view=weak_view))
     network = classifier(torch.channels_last if bf16 else torch.contiguous_format)
     autocast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=bf16)
@@ -89,14 +91,18 @@ def endless(dataset: Dataset, num: int) -> Iterator:
         yield from DataLoader(dataset, num, shuffle=True, drop_last=True)
 
 
-def conventional(images: Tensor) -> Callable[[], object]:
-    """The step as it is usually written."""
-    size = images.shape[-1]
+def picture_views(size: int, end: list[Callable]) -> tuple[Callable, Callable]:
+    """Weak and strong view of a PIL image, and then what `end` makes of it."""
     flip = [transforms.RandomHorizontalFlip()]
     crop = [transforms.RandomCrop(size, padding=size // 8, padding_mode="reflect")]
+    strong = flip + crop + [transforms.RandAugment(2, 10)] + end
+    return transforms.Compose(flip + crop + end), transforms.Compose(strong)
+
+
+def conventional(images: Tensor) -> Callable[[], object]:
+    """The step as it is usually written."""
     end = [transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
-    weak = transforms.Compose(flip + crop + end)
-    strong = transforms.Compose(flip + crop + [transforms.RandAugment(2, 10)] + end)
+    weak, strong = picture_views(images.shape[-1], end)
     labelled = endless(Pictures(images, [weak]), LABELLED)
     unlabelled = endless(Pictures(images, [weak, strong]), UNLABELLED)
     network = classifier(torch.contiguous_format).train()

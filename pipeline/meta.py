@@ -29,7 +29,8 @@ no stochastic depth, float32; so they differ by the step alone.
 
 In forward passes of the labelled batch, a backward pass counted as two, at 7 unlabelled images for
 each labelled one: teacher 3 * 8 + 7, student 3 * 7, labelled losses 2; 54 in all (`inner_product`:
-55, since one labelled loss needs a gradient and the other is not asked for).
+55, since one labelled loss needs a gradient and the other is not asked for). Soft labels make it
+about 83: the student's step is differentiated once more.
 """
 
 from __future__ import annotations
