@@ -159,8 +159,8 @@ class MetaPseudoLabels(Learner):
 
     def _on_copies(self, images: Tensor) -> Output:
         """By weights that the optimiser's step in place leaves alone: the graph is needed after."""
-        named = self.network.named_parameters()
-        self._weights = {n: w.detach().clone().requires_grad_() for n, w in named}
+        trained = [(n, w) for n, w in self.network.named_parameters() if w.requires_grad]
+        self._weights = {n: w.detach().clone().requires_grad_() for n, w in trained}
         with self.autocast():
             return functional_call(self.network, self._weights, (images,))
 
@@ -170,8 +170,9 @@ class MetaPseudoLabels(Learner):
             return
         grads = torch.autograd.grad(loss, list(self._weights.values()), create_graph=True)
         self._grads = dict(zip(self._weights, grads))
-        for name, weight in self.network.named_parameters():
-            weight.grad = self._grads[name].detach().clone()
+        ours = dict(self.network.named_parameters())
+        for name, grad in self._grads.items():
+            ours[name].grad = grad.detach().clone()
 
     def advance(self) -> None:
         if self.waits:
