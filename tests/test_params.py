@@ -519,6 +519,47 @@ def test_a_task_keeps_the_resolution_of_its_base(tmp_path):
     assert "a task keeps the resolution of its base 'g2'" in line
 
 
+# --- Meta Pseudo Labels -----------------------------------------------------------------------
+
+
+def with_pair(**spec: object) -> dict:
+    """The example with a pair of `g1` and `m1` beside it."""
+    return example() | {"meta_pseudo_labels": {"m1": {"teacher": "g1"} | spec}}
+
+
+CLIPPED = {"labels": "soft", "training": {"clip_norm": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "key", "words"),
+    [
+        (CLIPPED, "labels", "not known through clip_norm 1; fix: set training.clip_norm to 0"),
+        (
+            {"training": {"train": "fc"}},
+            "training.train",
+            "'fc' leaves random weights of 'm1' as they are",
+        ),
+    ],
+)
+def test_a_pair_at_fault_is_one_line(tmp_path, spec, key, words):
+    (line,) = lines_of(tmp_path, with_pair(**spec))
+    assert_names(line, f"meta_pseudo_labels.m1.{key}")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        CLIPPED | {"feedback": "none"},
+        CLIPPED | {"labels": "hard"},
+        {"training": {"train": "fc"}, "init": "teacher"},
+    ],
+    ids=str,
+)
+def test_a_pair_near_a_fault_is_allowed(tmp_path, spec):
+    load(write_params(tmp_path, with_pair(**spec)))
+
+
 # --- objects ----------------------------------------------------------------------------------
 
 

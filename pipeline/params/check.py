@@ -273,6 +273,10 @@ def _pair_faults(source: Source, params: Params, name: str) -> list[UserError]:
         what = f"'{training.optimizer}' has no such feedback: it is known for sgd"
         fix = "use feedback: loss_difference with hard labels, or optimizer: sgd"
         errors.append(UserError(source.where((*place, "feedback")), what, fix))
+    if training.clip_norm and spec.labels == "soft" and spec.feedback != "none":
+        what = f"the gradient of soft labels is not known through clip_norm {training.clip_norm:g}"
+        fix = f"set training.clip_norm to 0 for '{name}', or use labels: hard"
+        errors.append(UserError(source.where((*place, "labels")), what, fix))
     if spec.student_wait >= training.steps:
         what = f"the student would wait for all {training.steps} steps"
         errors.append(UserError(source.where((*place, "student_wait")), what, "lower it"))
@@ -283,7 +287,7 @@ def _frozen_faults(source: Source, params: Params) -> list[UserError]:
     """Random weights that would stay as they are."""
     errors = []
     places: dict[str, tuple] = {"teacher": ("teacher",)}
-    for block in ("generations", "baselines"):
+    for block in ("generations", "meta_pseudo_labels", "baselines"):
         places |= {name: (block, name) for name in getattr(params, block)}
     models = params.models()
     for name, place in places.items():
