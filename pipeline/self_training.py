@@ -30,7 +30,7 @@ from pipeline.fit import (
 from pipeline.learner import Learner
 from pipeline.machine import Machine
 from pipeline.networks import Classifier
-from pipeline.params import Baseline, Model, Params, Training
+from pipeline.params import Baseline, MetaPseudoLabels, Model, Params, Training
 from pipeline.tracking import NullTracker
 from pipeline.train import Row
 from pipeline.zoo import check_images
@@ -198,6 +198,8 @@ def _idle(spec: Model) -> set[str]:
     """Options in a model's block that do nothing for it."""
     if isinstance(spec, Baseline):
         return {"pseudo_label", "uda", "fixmatch"} - {spec.learner}
+    if isinstance(spec, MetaPseudoLabels):
+        return {"uda"} if spec.reduced else {"calibrator_width"}
     return set()
 
 

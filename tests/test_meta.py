@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from pipeline.data.batches import Part
 from pipeline.learner import Learner
-from pipeline.meta import MetaPseudoLabels
+from pipeline.meta import MetaPseudoLabels, Teacher
 from pipeline.methods.consistency import UnsupervisedDataAugmentation
 from pipeline.networks import Classifier
 from pipeline.params import UDA
 from pipeline.params import MetaPseudoLabels as Options
+from pipeline.reduced import ReducedTeacher
 
 CLASSES, IMAGES = 3, 4  # 3^4 draws of labels
 OFF = UDA(weight=0.0, threshold=0.0, temperature=1.0, ramp_steps=0)
@@ -52,8 +53,8 @@ def batch() -> dict[str, Part]:
 
     labels = torch.eye(CLASSES, dtype=torch.float64)[torch.arange(6) % CLASSES]
     return {
-        "labelled": Part(images(6), labels, None, None),
-        "unlabelled": Part(images(IMAGES), None, None, None),
+        "labelled": Part(images(6), labels, None, torch.tensor([4, 1, 0, 5, 2, 3])),
+        "unlabelled": Part(images(IMAGES), None, None, torch.tensor([6, 2, 7, 2])),
         "weak": Part(images(IMAGES), None, None, None),
     }
 
@@ -64,16 +65,23 @@ def training(tiny):
     return tiny.training.model_copy(update=calm | {"weight_decay": 0.0, "clip_norm": 0.0})
 
 
-def learner(training, rate: float, momentum: float = 0.0, past: bool = False, **options):
-    """A pair in float64; `past`: the momentum buffers hold an earlier step's gradient."""
+def whole(training, options: Options) -> Teacher:
+    """A teacher that is a network of its own."""
+    consistency = UnsupervisedDataAugmentation(options.uda)
+    return Teacher(network(2), training, options, methods=[consistency])
+
+
+def learner(
+    training, rate: float, momentum: float = 0.0, past: bool = False, teach=whole, **options
+):
+    """A pair in float64; `past`: the momentum buffers hold an earlier step's gradient; `teach`
+    makes the teacher."""
     defaults = {"teacher": "t", "network": "small_cnn", "teacher_learning_rate": 1e-9, "uda": OFF}
     defaults |= {"baseline_decay": 1.0}
-    made = MetaPseudoLabels(
-        network(1),
-        training.model_copy(update={"learning_rate": rate}),
-        Options.model_construct(**{**Options(**defaults).__dict__, **options}),
-        network(2),
-    )
+    recipe = training.model_copy(update={"learning_rate": rate})
+    chosen = Options.model_construct(**{**Options(**defaults).__dict__, **options})
+    teacher = teach(recipe, chosen)
+    made = MetaPseudoLabels(network(1), recipe, chosen, teacher)
     made.optimizer = torch.optim.SGD(
         made.network.parameters(), lr=rate, momentum=momentum, nesterov=momentum > 0
     )
@@ -130,9 +138,13 @@ def teacher_pass(pair: MetaPseudoLabels, batch) -> tuple[list, torch.Tensor]:
     """The weights to train of a copy, and its logits of labelled and strong images together."""
     teacher = copy.deepcopy(pair.teacher)
     teacher.train_mode()
-    images = torch.cat([batch["labelled"].images, batch["unlabelled"].images])
+    parts = [batch["labelled"], batch["unlabelled"]]
     weights = [weight for weight in teacher.network.parameters() if weight.requires_grad]
-    return weights, teacher.network(images).logits
+    if isinstance(teacher, ReducedTeacher):
+        tables = [teacher.answers["labelled"], teacher.answers["unlabelled"]]
+        answers = [table[part.rows] for part, table in zip(parts, tables)]
+        return weights, teacher.network(torch.cat(answers))
+    return weights, teacher.network(torch.cat([part.images for part in parts])).logits
 
 
 def correction(pair: MetaPseudoLabels, batch, targets=None) -> torch.Tensor:
