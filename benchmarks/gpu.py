@@ -16,13 +16,12 @@ from torch import Tensor
 
 from benchmarks import photographs
 from benchmarks.fixmatch_step import our_batches, recipe
-from benchmarks.meta_step import FEEDBACKS, learning
+from benchmarks.meta_step import FEEDBACKS, learning, ours
 from benchmarks.timing import machine, spread, take_turns
 from benchmarks.train_step import training_step
 from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.augment.view import to_device
 from pipeline.machine import Machine
-from pipeline.meta import MetaPseudoLabels
 
 # the device's own synchronisation is left out: the profiler ends with one
 WAITS = {
@@ -103,7 +102,7 @@ def meta_steps(images: Tensor, labelled: int) -> dict[str, Callable[[], object]]
     batches = our_batches(images, training)
 
     def steps(feedback: str, *, compiled: bool) -> Callable[[], object]:
-        pair = learning(MetaPseudoLabels, training, feedback, settings, images.device)
+        pair = learning(ours, training, feedback, settings, images.device)
         if compiled:
             pair.network.compile()
             pair.teacher.network.compile()

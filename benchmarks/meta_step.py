@@ -35,7 +35,7 @@ from benchmarks.timing import clock, machine, ratios, spread, take_turns
 from pipeline.data.batches import Part
 from pipeline.learner import Learner, full
 from pipeline.machine import Machine, suit
-from pipeline.meta import MetaPseudoLabels
+from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
 from pipeline.networks import Classifier
 from pipeline.params import MetaPseudoLabels as Options
 from pipeline.params import Training
@@ -120,6 +120,18 @@ class Conventional:
         return group["lr"] * (1 + group["momentum"]) * product
 
 
+def ours(
+    network: Classifier,
+    training: Training,
+    options: Options,
+    teacher: Classifier,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+) -> MetaPseudoLabels:
+    """The pair as the pipeline makes it."""
+    labels = ConsistentTeacher(teacher, training, options, autocast)
+    return MetaPseudoLabels(network, training, options, labels, autocast)
+
+
 def pictures(images: Tensor) -> Callable[[int], Batch]:
     """Batches of PIL images from DataLoaders, floats in 0..1."""
     weak, strong = picture_views(images.shape[-1], [transforms.ToTensor()])
@@ -139,7 +151,7 @@ def pictures(images: Tensor) -> Callable[[int], Batch]:
 
 
 def learning(
-    way: type[MetaPseudoLabels | Conventional],
+    way: Callable[..., MetaPseudoLabels | Conventional],
     training: Training,
     feedback: str,
     settings: Machine,
@@ -158,16 +170,18 @@ def arms(images: Tensor, feedback: str, threads: int) -> dict[str, Callable[[], 
     drawn = our_batches(images, training)
     plain, suited = (Machine(threads=threads, dtype=dtype) for dtype in ("float32", "auto"))
 
-    def arm(way: type, batches: Callable[[int], Batch], settings: Machine) -> Callable[[], object]:
+    def arm(
+        way: Callable, batches: Callable[[int], Batch], settings: Machine
+    ) -> Callable[[], object]:
         pair = learning(way, training, feedback, settings)
         return lambda: pair.step(batches(pair.num_steps))
 
     return {
         "conventional": arm(Conventional, pictures(images), plain),
         "with our views on uint8": arm(Conventional, drawn, plain),
-        "with our passes": arm(MetaPseudoLabels, pictures(images), plain),
+        "with our passes": arm(ours, pictures(images), plain),
         "with machine.suit's format": arm(Conventional, pictures(images), suited),
-        "with all three: ours": arm(MetaPseudoLabels, drawn, suited),
+        "with all three: ours": arm(ours, drawn, suited),
     }
 
 

@@ -37,6 +37,7 @@ def build(card: dict) -> Classifier:
         normalisation["std"],
         spec["dropout"],
         spec["image_size"],
+        spec.get("calibrator", 0),
     )
 
 

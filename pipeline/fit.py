@@ -21,6 +21,7 @@ from pipeline.data.store import Dataset
 from pipeline.errors import UserError
 from pipeline.learner import Learner
 from pipeline.machine import Machine
+from pipeline.networks import Classifier
 from pipeline.params import Training
 from pipeline.resume import Resume
 from pipeline.tracking import NullTracker
@@ -85,10 +86,15 @@ def look_at(card: dict, device: torch.device) -> Callable[[Learner], Row]:
     def look(learner: Learner) -> Row:
         logits = evaluate.infer(learner.weights, images, learner.autocast)
         logits = evaluate.task_known(logits, told) if told else logits
-        loss = evaluate.negative_log_likelihood(logits, labels)
-        return {"val_acc": evaluate.accuracy(logits, labels), "val_loss": loss}
+        return scores(logits, labels)
 
     return look
+
+
+def scores(logits: Tensor, labels: Tensor) -> Row:
+    """What a look at val writes down, of logits (N, K) and labels (N,) on the CPU."""
+    loss = evaluate.negative_log_likelihood(logits, labels)
+    return {"val_acc": evaluate.accuracy(logits, labels), "val_loss": loss}
 
 
 def fit(
@@ -144,9 +150,16 @@ def finish(
     Returns:
         the card as written.
     """
+    return write(learner.weights, card | {"metrics": look(learner)}, history, memory)
+
+
+def write(
+    network: Classifier, card: dict, history: list[Row], memory: dict[str, Tensor] | None = None
+) -> dict:
+    """Write `models/<name>/` of a network that was measured; returns the card as written."""
     folder = Path("models") / card["name"]
     files.write_text(folder / "curves.csv", _csv(history))
-    return checkpoint.save(folder, learner.weights, card | {"metrics": look(learner)}, memory)
+    return checkpoint.save(folder, network, card, memory)
 
 
 def on(array: np.ndarray, device: torch.device) -> Tensor:

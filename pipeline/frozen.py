@@ -12,8 +12,8 @@ def freeze(network: Classifier, train: str) -> list[nn.Module]:
 
     Args:
         network: changed in place.
-        train: `all`; `fc`, the heads and the Linear layers that the backbone has behind its
-            pooling; `new_head`, the head added last.
+        train: `all`; `fc`, the heads, the Linear layers that the backbone has behind its pooling,
+            and the calibrator; `new_head`, the head added last.
 
     Returns:
         the outermost parts without a weight to train. They are to be in eval mode, or BatchNorm's
@@ -31,7 +31,8 @@ def _trained(network: Classifier, train: str) -> list[nn.Module]:
     if train == "new_head":
         return [network.newest_head]
     # not every Linear: convnext has them inside its blocks, where they are 1x1 convolutions
-    return [*getattr(network.backbone, "fully_connected", ()), *network.heads.values()]
+    fully_connected = [*getattr(network.backbone, "fully_connected", ()), *network.heads.values()]
+    return fully_connected + ([network.calibrator] if network.calibrator else [])
 
 
 def _still(module: nn.Module) -> list[nn.Module]:

@@ -16,7 +16,8 @@ One update, in this order:
    labels; `scale: mean` divides by their number, as the released code does) + its loss on labelled
    images + consistency of the two views (UDA).
 
-The student never sees a label of its own: fine-tune it afterwards.
+The student never sees a label of its own: fine-tune it afterwards. `reduced.py` is the form for
+teachers too large to train.
 
 `labels: soft` puts q = T(x) in the place of sampled labels. The student's new loss is
 differentiable in q then, and the teacher descends that gradient, which is exact for SGD at any
@@ -55,14 +56,51 @@ if TYPE_CHECKING:
     from pipeline.methods import Method
 
 
+class Teacher(Learner):
+    """The network that labels, and learns by labels, its methods and what its student tells.
+
+    Args:
+        network: trained on, on its device.
+        training: the student's recipe, which is the teacher's but for the learning rate.
+        options: of Meta Pseudo Labels.
+        others: of `Learner`: the consistency loss as a method, autocast.
+    """
+
+    def __init__(self, network: Classifier, training: Training, options: Options, **others):
+        recipe = training.model_copy(update={"learning_rate": options.teacher_learning_rate})
+        super().__init__(network, recipe, **others)
+
+    def ask(self, batch: dict[str, Part]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Its logits (N, K) of the unlabelled images, and its own losses, with their gradient."""
+        for method in self.methods:
+            method.step = self.num_steps
+            batch = method.batch(batch)
+        output, losses = self.losses(batch)
+        return full(output.logits[places(batch)["unlabelled"]]), losses
+
+
+class ConsistentTeacher(Teacher):
+    """A teacher that is to say the same of the weak and the strong view as well (UDA)."""
+
+    def __init__(
+        self,
+        network: Classifier,
+        training: Training,
+        options: Options,
+        autocast: Callable[[], AbstractContextManager] = nullcontext,
+    ):
+        consistency = UnsupervisedDataAugmentation(options.uda)
+        super().__init__(network, training, options, autocast=autocast, methods=[consistency])
+
+
 class MetaPseudoLabels(Learner):
     """A student and the teacher that it corrects.
 
     Args:
         network: the student, on its device.
-        training: the student's recipe; the teacher's too, but for the learning rate.
+        training: the student's recipe.
         options: of the method.
-        teacher: the network that labels, which is trained on.
+        teacher: what labels, and is trained on.
         autocast: makes the context of a forward pass.
         methods: add-ons to the student's step.
     """
@@ -72,15 +110,13 @@ class MetaPseudoLabels(Learner):
         network: Classifier,
         training: Training,
         options: Options,
-        teacher: Classifier,
+        teacher: Teacher,
         autocast: Callable[[], AbstractContextManager] = nullcontext,
         methods: Sequence[Method] = (),
     ):
         super().__init__(network, training, autocast=autocast, methods=methods)
         self.options = options
-        recipe = training.model_copy(update={"learning_rate": options.teacher_learning_rate})
-        consistency = UnsupervisedDataAugmentation(options.uda)
-        self.teacher = Learner(teacher, recipe, autocast=autocast, methods=[consistency])
+        self.teacher = teacher
         self.baseline = torch.zeros((), device=network.mean.device)
         self._answer = torch.empty(0)  # the student's logits
         self._weights: dict[str, Tensor] = {}  # those of the student's pass
@@ -90,14 +126,15 @@ class MetaPseudoLabels(Learner):
         """One update of both networks.
 
         Args:
-            batch: the parts `labelled`, `unlabelled` (strong view) and `weak`.
+            batch: the parts `labelled`, `unlabelled` (strong view) and `weak`, if the teacher
+                compares views.
 
         Returns:
             the student's losses by name, `feedback` and the share of steps where it is positive,
             the teacher's losses as `teacher/<name>`, how often both agree; detached.
         """
         waited = self.waits
-        logits, losses = self._ask(batch)
+        logits, losses = self.teacher.ask(batch)
         targets = self._targets(logits)
         old = self._labelled_loss(batch["labelled"]) if self._differs else None
         told = super().step({"unlabelled": batch["unlabelled"]._replace(targets=targets)})
@@ -112,17 +149,11 @@ class MetaPseudoLabels(Learner):
         agree = self._answer[: len(logits)].argmax(1) == logits.argmax(1)
         noted |= {"agreement": agree.float().mean()}
         noted |= {f"teacher/{name}": value.detach() for name, value in losses.items()}
-        return told | noted | self.teacher.methods[0].notes
+        for method in self.teacher.methods:
+            noted |= method.notes
+        return told | noted
 
-    # --- the teacher
-
-    def _ask(self, batch: dict[str, Part]) -> tuple[Tensor, dict[str, Tensor]]:
-        """The teacher's logits (N, K) of the strong view, and its own losses."""
-        [consistency] = self.teacher.methods
-        consistency.step = self.num_steps
-        asked = consistency.batch(batch)
-        output, losses = self.teacher.losses(asked)
-        return full(output.logits[places(asked)["unlabelled"]]), losses
+    # --- what the teacher says
 
     def _targets(self, logits: Tensor) -> Tensor:
         """Class probabilities (N, K) to learn from: sampled one-hot rows, or the answer itself."""
@@ -160,8 +191,8 @@ class MetaPseudoLabels(Learner):
 
     def _on_copies(self, images: Tensor) -> Output:
         """By weights that the optimiser's step in place leaves alone: the graph is needed after."""
-        named = self.network.named_parameters()
-        self._weights = {n: w.detach().clone().requires_grad_() for n, w in named}
+        trained = [(n, w) for n, w in self.network.named_parameters() if w.requires_grad]
+        self._weights = {n: w.detach().clone().requires_grad_() for n, w in trained}
         with self.autocast():
             return functional_call(self.network, self._weights, (images,))
 
@@ -171,8 +202,9 @@ class MetaPseudoLabels(Learner):
             return
         grads = torch.autograd.grad(loss, list(self._weights.values()), create_graph=True)
         self._grads = dict(zip(self._weights, grads))
-        for name, weight in self.network.named_parameters():
-            weight.grad = self._grads[name].detach().clone()
+        ours = dict(self.network.named_parameters())
+        for name, grad in self._grads.items():
+            ours[name].grad = grad.detach().clone()
 
     def advance(self) -> None:
         if self.waits:

@@ -3,17 +3,42 @@ became."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline import checkpoint, machine
-from pipeline.fit import finish, images_seen, look_at
+import torch
+from torch import Tensor
+
+from pipeline import checkpoint, evaluate, machine, randomness
+from pipeline.data import tasks
+from pipeline.data.batches import Stream
+from pipeline.data.store import Dataset
+from pipeline.fit import finish, images_seen, look_at, scores, within_reach, write
 from pipeline.learner import Learner
-from pipeline.meta import MetaPseudoLabels
+from pipeline.machine import Machine
+from pipeline.meta import ConsistentTeacher, MetaPseudoLabels, Teacher
+from pipeline.networks import Calibrator, Classifier
 from pipeline.params.schema import teacher_of
+from pipeline.reduced import ReducedTeacher
 from pipeline.self_training import Job, begin, complete, describe, streams
 from pipeline.tracking import NullTracker
 from pipeline.train import Row
+
+Autocast = Callable[[], AbstractContextManager]
+
+
+class Side(NamedTuple):
+    """The teacher in a pair."""
+
+    learner: Teacher
+    parts: dict[str, Stream]  # what a step of the pair draws
+    card: dict  # of the model that the teacher becomes
+    look: Callable[[Learner], Row]  # at val, in training
+    write: Callable[[list[Row]], dict]  # the model, given its curve; gives the card as written
 
 
 def learn_with_teacher(job: Job, stage: str, tracker: NullTracker) -> tuple[dict, dict]:
@@ -25,32 +50,90 @@ def learn_with_teacher(job: Job, stage: str, tracker: NullTracker) -> tuple[dict
     job = replace(job, pair=True)
     settings = machine.load()
     device = machine.device(settings)
-    [parent] = job.parents
-    teacher, theirs = checkpoint.load(Path("models") / parent, device)
-    card, parts = describe(job), streams(job, settings, device)
-    asked = images_seen(parts, job.training.steps)
-    per_step = 2 * parts["labelled"].num + parts["unlabelled"].num  # the student's
-    card["images_seen"] = asked + per_step * job.training.steps
-    network, card = begin(job, card, device)
+    network, card = begin(job, describe(job), device)
     autocast = machine.suit(settings, network, checkpoint.pixels(card))
-    machine.suit(settings, teacher, checkpoint.pixels(theirs))
-    pair = MetaPseudoLabels(network, job.training, job.spec, teacher, autocast)
-    became = corrected(card, theirs, parent, asked)
-    look, look_at_teacher = look_at(card, device), look_at(became, device)
+    side = (reduced if job.spec.reduced else whole)(job, card, settings)
+    pair = MetaPseudoLabels(network, job.training, job.spec, side.learner, autocast)
+    per_step = 2 * side.parts["labelled"].num + side.parts["unlabelled"].num  # the student's
+    card["images_seen"] = side.card["images_seen"] + per_step * job.training.steps
+    look = look_at(card, device)
     written: list[dict] = []
 
     def look_at_both(learner: Learner) -> Row:
         row = look(learner)
         if learner is pair:
-            row |= {f"teacher/{k}": v for k, v in look_at_teacher(pair.teacher).items()}
+            row |= {f"teacher/{k}": v for k, v in side.look(pair.teacher).items()}
         return row
 
     def beside(history: list[Row]) -> None:
-        mine = [of_teacher(row) for row in history]
-        written.append(finish(pair.teacher, became, look_at_teacher, mine))
+        written.append(side.write([of_teacher(row) for row in history]))
 
-    student = complete(job, pair, parts, card, look_at_both, stage, settings, tracker, beside)
+    student = complete(job, pair, side.parts, card, look_at_both, stage, settings, tracker, beside)
     return student, written[0]
+
+
+def whole(job: Job, student: dict, settings: Machine) -> Side:
+    """A teacher that is trained on as it is, beside the student of that card."""
+    [parent] = job.parents
+    device = machine.device(settings)
+    teacher, theirs = checkpoint.load(Path("models") / parent, device)
+    autocast = machine.suit(settings, teacher, checkpoint.pixels(theirs))
+    parts = streams(job, settings, device)
+    learner = ConsistentTeacher(teacher, job.training, job.spec, autocast)
+    card = corrected(student, theirs, parent, images_seen(parts, job.training.steps))
+    look = look_at(card, device)
+    return Side(learner, parts, card, look, partial(finish, learner, card, look))
+
+
+def reduced(job: Job, student: dict, settings: Machine) -> Side:
+    """A teacher that answers each image once, and the calibrator that is trained on its answers.
+    The teacher itself is not there in training; it is read again when the model is written."""
+    [parent] = job.parents
+    device = machine.device(settings)
+    parts = streams(job, settings, device)
+    del parts["weak"]
+    theirs, width = checkpoint.read_card(Path("models") / parent), job.spec.calibrator_width
+    card = corrected(student, theirs, parent, sum(len(stream) for stream in parts.values()))
+    card["network"] = theirs["network"] | {"calibrator": width}
+    [val] = tasks.known(card, "val")
+    answers = answered(parent, job.dataset, settings)
+    at_val = answers.pop("val")
+    torch.manual_seed(randomness.torch_seed(job.params.seed, card["name"], "init"))
+    calibrator = Calibrator(at_val.shape[1], width).to(device)
+    learner = ReducedTeacher(calibrator, job.training, job.spec, answers)
+
+    @torch.inference_mode()
+    def look(learner: Learner) -> Row:
+        return scores(learner.weights(at_val.to(device)).cpu(), val.labels)
+
+    def whole_again(history: list[Row]) -> dict:
+        with at_hand(parent, settings) as (network, autocast):
+            network.calibrator = learner.weights
+            metrics = scores(evaluate.infer(network, val.images, autocast), val.labels)
+            return write(network, card | {"metrics": metrics}, history)
+
+    return Side(learner, parts, card, look, whole_again)
+
+
+def answered(parent: str, dataset: Dataset, settings: Machine) -> dict[str, Tensor]:
+    """The logits (M, K) of all images of the splits, as they are stored, without noise."""
+    found = {}
+    with at_hand(parent, settings) as (teacher, autocast):
+        for split in ("labelled", "unlabelled", "val"):
+            logits = evaluate.infer(teacher, dataset.array(split), autocast)
+            found[split] = torch.as_tensor(
+                within_reach(logits.numpy(), settings, machine.device(settings))
+            )
+    return found
+
+
+@contextmanager
+def at_hand(parent: str, settings: Machine) -> Iterator[tuple[Classifier, Autocast]]:
+    """A model for as long as it takes, and the threads that suit it."""
+    threads = torch.get_num_threads()
+    network, card = checkpoint.load(Path("models") / parent, machine.device(settings))
+    yield network, machine.suit(settings, network, checkpoint.pixels(card))
+    torch.set_num_threads(threads)
 
 
 def corrected(student: dict, teacher: dict, parent: str, asked: int) -> dict:

@@ -1,4 +1,5 @@
-"""Backbones by name, and the classifier that stands on one: normalisation, features, heads."""
+"""Backbones by name, and the classifier that stands on one: normalisation, features, heads, and
+perhaps a calibrator behind them."""
 
 from __future__ import annotations
 
@@ -76,6 +77,30 @@ NETWORKS = {
 }
 
 
+class Calibrator(nn.Module):
+    """Corrects class distributions: log q + MLP(log q), the two-layer network that is the teacher
+    in Reduced Meta Pseudo Labels (Pham et al. 2021, arXiv:2003.10580).
+
+    The last layer begins at zero, so that at first every distribution stays what it is.
+
+    Args:
+        num_classes: K.
+        width: hidden units.
+    """
+
+    def __init__(self, num_classes: int, width: int):
+        super().__init__()
+        last = nn.Linear(width, num_classes)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(nn.Linear(num_classes, width), nn.ReLU(), last)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        """Logits (N, K) of any distributions q -> logits (N, K) of the corrected ones."""
+        log_probs = logits.log_softmax(1)
+        return log_probs + self.layers(log_probs)
+
+
 class Output(NamedTuple):
     """What a classifier says of N images."""
 
@@ -97,6 +122,7 @@ class Classifier(nn.Module):
             (model noise; off in eval mode).
         image_size: side in pixels that images are resized to (antialiased bilinear), so that a
             network may be trained at a low resolution and answer at a higher one; 0 = as they are.
+        calibrator: hidden units of the calibrator behind the heads, which are final then; 0 = none.
     """
 
     def __init__(
@@ -107,6 +133,7 @@ class Classifier(nn.Module):
         std: list[float],
         dropout: float = 0.0,
         image_size: int = 0,
+        calibrator: int = 0,
     ):
         super().__init__()
         self.backbone = backbone
@@ -116,13 +143,22 @@ class Classifier(nn.Module):
                 layer.p = dropout
         self.image_size = image_size
         self.heads = nn.ModuleDict()
+        self.calibrator: Calibrator | None = None
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
         for task, num_classes in heads.items():
             self.add_head(task, num_classes)
+        if calibrator:
+            self.calibrator = Calibrator(sum(heads.values()), calibrator)
 
     def add_head(self, task: str, num_classes: int) -> None:
-        """Grow a block of `num_classes` logits for `task`, to the right of the older ones."""
+        """Grow a block of `num_classes` logits for `task`, to the right of the older ones.
+
+        Raises:
+            ValueError: there is a calibrator, which knows no more classes.
+        """
+        if self.calibrator is not None:
+            raise ValueError(f"task: no head for '{task}' can grow before a calibrator")
         # the prefix keeps a task called `keys` or `train` off the module's own attributes
         self.heads[f"task_{task}"] = nn.Linear(self.backbone.num_features, num_classes)
 
@@ -143,8 +179,8 @@ class Classifier(nn.Module):
         """(N, C, H, W) -> logits (N, all classes) and features (N, F)."""
         features = self.features(images)
         noisy = F.dropout(features, self.dropout, self.training) if self.dropout else features
-        logits = [head(noisy) for head in self.heads.values()]
-        return Output(torch.cat(logits, dim=1), features)
+        logits = torch.cat([head(noisy) for head in self.heads.values()], dim=1)
+        return Output(self.calibrator(logits) if self.calibrator else logits, features)
 
 
 def num_parameters(network: nn.Module) -> int:

@@ -30,7 +30,7 @@ from pipeline.fit import (
 from pipeline.learner import Learner
 from pipeline.machine import Machine
 from pipeline.networks import Classifier
-from pipeline.params import Model, Params, Training
+from pipeline.params import Baseline, MetaPseudoLabels, Model, Params, Training
 from pipeline.tracking import NullTracker
 from pipeline.train import Row
 from pipeline.zoo import check_images
@@ -40,7 +40,6 @@ if TYPE_CHECKING:  # a model that needs none of these is not retrained when they
     from pipeline.pseudo_labels import PseudoLabels
 
 # keys of a model's block that its card has elsewhere
-LEARNERS = ("pseudo_label", "uda", "fixmatch")  # the options of those not used say nothing
 ELSEWHERE = ("network", "width", "pretrained", "training", "labels")
 
 
@@ -191,9 +190,17 @@ def describe(job: Job) -> dict:
         "seed": job.params.seed,
         "training": training.model_dump(),
     }
-    unused = {name for name in LEARNERS if name != getattr(spec, "learner", None)}
-    asked = spec.model_dump(exclude_none=True, exclude={*ELSEWHERE, *unused})
+    asked = spec.model_dump(exclude_none=True, exclude={*ELSEWHERE, *_idle(spec)})
     return card | {"model": asked}
+
+
+def _idle(spec: Model) -> set[str]:
+    """Options in a model's block that do nothing for it."""
+    if isinstance(spec, Baseline):
+        return {"pseudo_label", "uda", "fixmatch"} - {spec.learner}
+    if isinstance(spec, MetaPseudoLabels):
+        return {"uda"} if spec.reduced else {"calibrator_width"}
+    return set()
 
 
 def streams(job: Job, settings: Machine, device: torch.device) -> dict[str, Stream]:

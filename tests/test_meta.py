@@ -12,11 +12,12 @@ from torch.nn import functional as F
 
 from pipeline.data.batches import Part
 from pipeline.learner import Learner
-from pipeline.meta import MetaPseudoLabels
+from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
 from pipeline.methods.consistency import UnsupervisedDataAugmentation
 from pipeline.networks import Classifier
 from pipeline.params import UDA
 from pipeline.params import MetaPseudoLabels as Options
+from pipeline.reduced import ReducedTeacher
 
 CLASSES, IMAGES = 3, 4  # 3^4 draws of labels
 OFF = UDA(weight=0.0, threshold=0.0, temperature=1.0, ramp_steps=0)
@@ -52,8 +53,8 @@ def batch() -> dict[str, Part]:
 
     labels = torch.eye(CLASSES, dtype=torch.float64)[torch.arange(6) % CLASSES]
     return {
-        "labelled": Part(images(6), labels, None, None),
-        "unlabelled": Part(images(IMAGES), None, None, None),
+        "labelled": Part(images(6), labels, None, torch.tensor([4, 1, 0, 5, 2, 3])),
+        "unlabelled": Part(images(IMAGES), None, None, torch.tensor([6, 2, 7, 2])),
         "weak": Part(images(IMAGES), None, None, None),
     }
 
@@ -64,16 +65,22 @@ def training(tiny):
     return tiny.training.model_copy(update=calm | {"weight_decay": 0.0, "clip_norm": 0.0})
 
 
-def learner(training, rate: float, momentum: float = 0.0, past: bool = False, **options):
-    """A pair in float64; `past`: the momentum buffers hold an earlier step's gradient."""
+def whole(training, options: Options) -> ConsistentTeacher:
+    """A teacher that is a network of its own."""
+    return ConsistentTeacher(network(2), training, options)
+
+
+def learner(
+    training, rate: float, momentum: float = 0.0, past: bool = False, teach=whole, **options
+):
+    """A pair in float64; `past`: the momentum buffers hold an earlier step's gradient; `teach`
+    makes the teacher."""
     defaults = {"teacher": "t", "network": "small_cnn", "teacher_learning_rate": 1e-9, "uda": OFF}
     defaults |= {"baseline_decay": 1.0}
-    made = MetaPseudoLabels(
-        network(1),
-        training.model_copy(update={"learning_rate": rate}),
-        Options.model_construct(**{**Options(**defaults).__dict__, **options}),
-        network(2),
-    )
+    recipe = training.model_copy(update={"learning_rate": rate})
+    chosen = Options.model_construct(**{**Options(**defaults).__dict__, **options})
+    teacher = teach(recipe, chosen)
+    made = MetaPseudoLabels(network(1), recipe, chosen, teacher)
     made.optimizer = torch.optim.SGD(
         made.network.parameters(), lr=rate, momentum=momentum, nesterov=momentum > 0
     )
@@ -90,11 +97,11 @@ def flat(gradients) -> torch.Tensor:
 
 def student_after(pair: MetaPseudoLabels, batch, targets) -> torch.Tensor:
     """The labelled loss after the student's step on `targets`, as plain autograd sees it."""
-    weights = dict(pair.network.named_parameters())
+    weights = {n: w for n, w in pair.network.named_parameters() if w.requires_grad}
     group = pair.optimizer.param_groups[0]
 
     def loss(weights, part, targets):
-        pair.network.train()
+        pair.train_mode()
         state = weights | {"mean": pair.network.mean, "std": pair.network.std}
         with batch_norm_of_the_batch(pair.network):
             logits = torch.func.functional_call(pair.network, state, (part.images,)).logits
@@ -120,11 +127,23 @@ def batch_norm_of_the_batch(network):
     return batch_statistics(network)
 
 
-def teacher_logits(pair: MetaPseudoLabels, batch) -> torch.Tensor:
-    """The teacher's pass that gets the gradient: labelled and strong images together."""
-    teacher = copy.deepcopy(pair.teacher.network).train()
-    images = torch.cat([batch["labelled"].images, batch["unlabelled"].images])
-    return teacher, teacher(images).logits[len(batch["labelled"].images) :]
+def teacher_logits(pair: MetaPseudoLabels, batch) -> tuple[list, torch.Tensor]:
+    """The teacher's pass that gets the gradient: its weights to train, the strong view's logits."""
+    weights, logits = teacher_pass(pair, batch)
+    return weights, logits[len(batch["labelled"].images) :]
+
+
+def teacher_pass(pair: MetaPseudoLabels, batch) -> tuple[list, torch.Tensor]:
+    """The weights to train of a copy, and its logits of labelled and strong images together."""
+    teacher = copy.deepcopy(pair.teacher)
+    teacher.train_mode()
+    parts = [batch["labelled"], batch["unlabelled"]]
+    weights = [weight for weight in teacher.network.parameters() if weight.requires_grad]
+    if isinstance(teacher, ReducedTeacher):
+        tables = [teacher.answers["labelled"], teacher.answers["unlabelled"]]
+        answers = [table[part.rows] for part, table in zip(parts, tables)]
+        return weights, teacher.network(torch.cat(answers))
+    return weights, teacher.network(torch.cat([part.images for part in parts])).logits
 
 
 def correction(pair: MetaPseudoLabels, batch, targets=None) -> torch.Tensor:
@@ -134,14 +153,12 @@ def correction(pair: MetaPseudoLabels, batch, targets=None) -> torch.Tensor:
     if targets is not None:
         pair._targets = lambda logits: targets
     pair.teacher.apply = lambda: seen.update(
-        grads=[weight.grad.clone() for weight in pair.teacher.network.parameters()]
+        grads=[w.grad.clone() for w in pair.teacher.network.parameters() if w.requires_grad]
     )
     pair.step(batch)
-    plain = copy.deepcopy(pair.teacher.network)
-    plain.train()
-    images = torch.cat([batch["labelled"].images, batch["unlabelled"].images])
-    own = F.cross_entropy(plain(images).logits[:6], batch["labelled"].targets)
-    without = torch.autograd.grad(own, list(plain.parameters()))
+    weights, logits = teacher_pass(pair, batch)
+    own = F.cross_entropy(logits[:6], batch["labelled"].targets)
+    without = torch.autograd.grad(own, weights)
     return flat(seen["grads"]) - flat(without)
 
 
@@ -152,14 +169,14 @@ def all_labels():
 
 def truth_for_hard_labels(pair, batch) -> torch.Tensor:
     """grad over phi of E over labels of the labelled loss after the step, all draws enumerated."""
-    teacher, logits = teacher_logits(pair, batch)
+    weights, logits = teacher_logits(pair, batch)
     log_p = logits.log_softmax(1)
     expected = torch.zeros((), dtype=torch.float64)
     for labels in all_labels():
         targets = F.one_hot(labels, CLASSES).double()
         chance = log_p[torch.arange(IMAGES), labels].sum().exp()
         expected = expected + chance * student_after(pair, batch, targets).detach()
-    return flat(torch.autograd.grad(expected, list(teacher.parameters())))
+    return flat(torch.autograd.grad(expected, weights))
 
 
 def expected_correction(pair, batch) -> torch.Tensor:
@@ -186,9 +203,9 @@ def compare(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
 @pytest.mark.parametrize("rate", [1e-3, 0.1, 1.0])
 def test_soft_labels_carry_the_exact_gradient(rate, momentum, training, batch):
     pair = learner(training, rate, momentum, past=momentum > 0, labels="soft")
-    teacher, logits = teacher_logits(pair, batch)
+    weights, logits = teacher_logits(pair, batch)
     loss = student_after(pair, batch, logits.softmax(1))
-    truth = flat(torch.autograd.grad(loss, list(teacher.parameters())))
+    truth = flat(torch.autograd.grad(loss, weights))
     cosine, ratio = compare(correction(pair, batch), truth)
     assert cosine > 0.999999 and abs(ratio - 1) < 1e-6
 
@@ -255,6 +272,25 @@ def test_the_inner_product_tends_to_it(rate, cosine_above, ratio_within, momentu
     assert cosine > cosine_above and abs(ratio - 1) < ratio_within
 
 
+@pytest.mark.parametrize("options", [{"feedback": "inner_product"}, {"labels": "soft"}], ids=str)
+def test_weights_that_stay_have_no_part_in_it(options, training, batch):
+    """The truth moves the student's trained weights alone; the teacher's gradient likewise."""
+    pair = learner(training.model_copy(update={"train": "fc"}), 1e-4, 0.9, True, **options)
+    still = pair.network.backbone.state_dict()
+    still = {name: value.clone() for name, value in still.items()}
+    if options.get("labels") == "soft":
+        weights, logits = teacher_logits(pair, batch)
+        loss = student_after(pair, batch, logits.softmax(1))
+        found, truth = correction(pair, batch), flat(torch.autograd.grad(loss, weights))
+    else:
+        found, truth = expected_correction(pair, batch), truth_for_hard_labels(pair, batch)
+    cosine, ratio = compare(found, truth)
+    assert cosine > 0.999999 and abs(ratio - 1) < 1e-3
+    pair.step(batch)
+    after = pair.network.backbone.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in still.items())
+
+
 # --- (d) what public code does ------------------------------------------------------------------
 
 
@@ -280,9 +316,9 @@ def other_view(pair, batch):
 
 def self_cross_entropy(pair, batch):
     """H(sg p, p) in the place of H(y, p): its gradient is zero, whatever the feedback."""
-    teacher, logits = teacher_logits(pair, batch)
+    weights, logits = teacher_logits(pair, batch)
     loss = F.cross_entropy(logits, logits.detach().softmax(1), reduction="sum")
-    return flat(torch.autograd.grad(loss, list(teacher.parameters()))) + 1e-300
+    return flat(torch.autograd.grad(loss, weights)) + 1e-300
 
 
 @pytest.mark.parametrize(

@@ -519,6 +519,95 @@ def test_a_task_keeps_the_resolution_of_its_base(tmp_path):
     assert "a task keeps the resolution of its base 'g2'" in line
 
 
+# --- Meta Pseudo Labels -----------------------------------------------------------------------
+
+
+def with_pair(**spec: object) -> dict:
+    """The example with a pair of `g1` and `m1` beside it."""
+    return example() | {"meta_pseudo_labels": {"m1": {"teacher": "g1"} | spec}}
+
+
+UDA = {"weight": 1.0, "threshold": 0.6, "temperature": 0.7, "ramp_steps": 0}
+CLIPPED = {"labels": "soft", "training": {"clip_norm": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "key", "words"),
+    [
+        (CLIPPED, "labels", "not known through clip_norm 1; fix: set training.clip_norm to 0"),
+        (
+            {"training": {"train": "fc"}},
+            "training.train",
+            "'fc' leaves random weights of 'm1' as they are",
+        ),
+        (
+            {"reduced": True, "uda": UDA},
+            "uda",
+            "a reduced teacher sees no images, so it has no consistency loss; fix: leave it out",
+        ),
+        ({"reduced": 1}, "reduced", "expected true or false"),
+        ({"reduced": True, "calibrator_width": 0}, "calibrator_width", "out of range"),
+    ],
+)
+def test_a_pair_at_fault_is_one_line(tmp_path, spec, key, words):
+    (line,) = lines_of(tmp_path, with_pair(**spec))
+    assert_names(line, f"meta_pseudo_labels.m1.{key}")
+    assert words in line
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        CLIPPED | {"feedback": "none"},
+        CLIPPED | {"labels": "hard"},
+        {"training": {"train": "fc"}, "init": "teacher"},
+        {"reduced": True, "labels": "soft", "init": "teacher"},
+        {"reduced": False, "uda": UDA, "calibrator_width": 64},
+    ],
+    ids=str,
+)
+def test_a_pair_near_a_fault_is_allowed(tmp_path, spec):
+    load(write_params(tmp_path, with_pair(**spec)))
+
+
+def with_calibrated(block: str, name: str, spec: dict) -> dict:
+    """Two pairs, of which `m2-teacher` has a calibrator from `m1-teacher`, and a model more."""
+    values = with_pair(reduced=True)
+    values["meta_pseudo_labels"]["m2"] = {"teacher": "m1-teacher"}
+    values[block][name] = spec
+    return values
+
+
+@pytest.mark.parametrize("parent", ["m1-teacher", "m2-teacher"])
+@pytest.mark.parametrize(
+    ("block", "key", "words"),
+    [
+        ("tasks", "base", "has a calibrator, which knows no more classes; fix: extend the student"),
+        ("generations", "init", "has a calibrator, which 'n1' has not; fix: leave out `init`"),
+        ("meta_pseudo_labels", "teacher", "has a calibrator already; fix: name 'g1'"),
+    ],
+)
+def test_what_a_calibrated_teacher_cannot_do_is_one_line(tmp_path, block, key, words, parent):
+    task = {"scenario": "class", "classes": [8, 9], "labels_per_class": 3, "methods": []}
+    spec = {
+        "tasks": task | {"base": parent},
+        "generations": {"teacher": parent, "network": "small_cnn", "init": "teacher"},
+        "meta_pseudo_labels": {"teacher": parent, "reduced": True},
+    }[block]
+    (line,) = lines_of(tmp_path, with_calibrated(block, "n1", spec))
+    assert_names(line, f"{block}.n1.{key}")
+    assert f"'{parent}' {words}" in line
+
+
+def test_a_calibrated_teacher_may_teach_and_its_student_be_extended(tmp_path):
+    spec = {"teacher": "m2-teacher", "network": "small_cnn"}
+    values = with_calibrated("generations", "n1", spec)
+    values["tasks"]["t1"]["base"] = "m1"
+    params = load(write_params(tmp_path, values))
+    calibrated = [name for name in params.models() if params.calibrated(name)]
+    assert calibrated == ["m1-teacher", "m2-teacher"]
+
+
 # --- objects ----------------------------------------------------------------------------------
 
 

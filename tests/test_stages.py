@@ -88,6 +88,12 @@ def test_a_models_card_says_who_taught_it_and_on_what(chain, name):
     assert "test" not in seen and {"labelled", "val"} <= seen
 
 
+def test_the_cards_of_a_pair_hold_the_options_of_its_teachers_consistency(chain):
+    """Else a resume checkpoint made with other ones would be gone on from."""
+    uda = load().meta_pseudo_labels["m1"].uda.model_dump()
+    assert card("m1")["model"]["uda"] == card("m1-teacher")["model"]["uda"] == uda
+
+
 @pytest.mark.parametrize("name", ["teacher", "g1", "g2"])
 def test_the_val_accuracy_of_the_card_is_that_of_the_weights(chain, name):
     network, found = checkpoint.load(f"models/{name}")

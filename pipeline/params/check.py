@@ -240,7 +240,7 @@ def _transform_faults(source: Source) -> list[UserError]:
 
 def _init_faults(source: Source, params: Params) -> list[UserError]:
     """A student that is to begin with its teacher's weights, but is another network; a task that
-    asks for another resolution than its base answers at."""
+    asks for another resolution than its base answers at, or for a head that cannot grow."""
     errors = []
     students = [(("generations", name), spec) for name, spec in params.generations.items()]
     pairs = params.meta_pseudo_labels.items()
@@ -254,6 +254,10 @@ def _init_faults(source: Source, params: Params) -> list[UserError]:
             where = source.where((*place, "pretrained"))
             what = "cannot begin with a file's weights and with its teacher's"
             errors.append(UserError(where, what, "leave out `pretrained` or `init`"))
+        if spec.init == "teacher" and params.calibrated(spec.teacher):
+            where = source.where((*place, "init"))
+            what = f"'{spec.teacher}' has a calibrator, which '{name}' has not"
+            errors.append(UserError(where, what, "leave out `init`"))
     for name in params.meta_pseudo_labels:
         errors += _pair_faults(source, params, name)
     for name, task in params.tasks.items():
@@ -261,6 +265,11 @@ def _init_faults(source: Source, params: Params) -> list[UserError]:
             where = source.where(("tasks", name, "training", "image_size"))
             what = f"a task keeps the resolution of its base '{task.base}'"
             errors.append(UserError(where, what, "leave it out"))
+        if params.calibrated(task.base):
+            where = source.where(("tasks", name, "base"))
+            what = f"'{task.base}' has a calibrator, which knows no more classes"
+            fix = "extend the student of that pair, or another model"
+            errors.append(UserError(where, what, fix))
     return errors
 
 
@@ -273,6 +282,17 @@ def _pair_faults(source: Source, params: Params, name: str) -> list[UserError]:
         what = f"'{training.optimizer}' has no such feedback: it is known for sgd"
         fix = "use feedback: loss_difference with hard labels, or optimizer: sgd"
         errors.append(UserError(source.where((*place, "feedback")), what, fix))
+    if training.clip_norm and spec.labels == "soft" and spec.feedback != "none":
+        what = f"the gradient of soft labels is not known through clip_norm {training.clip_norm:g}"
+        fix = f"set training.clip_norm to 0 for '{name}', or use labels: hard"
+        errors.append(UserError(source.where((*place, "labels")), what, fix))
+    if spec.reduced and "uda" in spec.model_fields_set:
+        what = "a reduced teacher sees no images, so it has no consistency loss"
+        errors.append(UserError(source.where((*place, "uda")), what, "leave it out"))
+    if spec.reduced and params.calibrated(spec.teacher):
+        what = f"'{spec.teacher}' has a calibrator already"
+        plain = next(m for m in reversed(params.chain(spec.teacher)) if not params.calibrated(m))
+        errors.append(UserError(source.where((*place, "teacher")), what, f"name '{plain}'"))
     if spec.student_wait >= training.steps:
         what = f"the student would wait for all {training.steps} steps"
         errors.append(UserError(source.where((*place, "student_wait")), what, "lower it"))
@@ -283,7 +303,7 @@ def _frozen_faults(source: Source, params: Params) -> list[UserError]:
     """Random weights that would stay as they are."""
     errors = []
     places: dict[str, tuple] = {"teacher": ("teacher",)}
-    for block in ("generations", "baselines"):
+    for block in ("generations", "meta_pseudo_labels", "baselines"):
         places |= {name: (block, name) for name in getattr(params, block)}
     models = params.models()
     for name, place in places.items():

@@ -369,6 +369,15 @@ class MetaPseudoLabels(Model):
         UDA(weight=1.0, threshold=0.6, temperature=0.7, ramp_steps=0, confidence="sharpened"),
         description="the teacher's consistency loss; 8, 0.6 and 0.7 in the released code",
     )
+    reduced: bool = Field(
+        False,
+        description="the teacher stays as it is and answers each image once; what the student "
+        "corrects is a small network that calibrates these answers. For a teacher too large to "
+        "train beside a student",
+    )
+    calibrator_width: int = Field(
+        128, ge=1, le=65_536, description="hidden units of that small network, with `reduced`"
+    )
 
 
 class MetaTeacher(Block):
@@ -471,6 +480,15 @@ class Params(Block):
         """Of an entry of `meta_pseudo_labels`: its teacher before, that teacher after, the
         student."""
         return self.meta_pseudo_labels[pair].teacher, teacher_of(pair), pair
+
+    def calibrated(self, name: str) -> bool:
+        """Whether a calibrator stands behind a model's heads: what the teacher of a reduced entry
+        of `meta_pseudo_labels` becomes, and what that becomes as a teacher."""
+        pair = self.pair(name)
+        if pair is None or name == pair:
+            return False
+        spec = self.meta_pseudo_labels[pair]
+        return spec.reduced or self.calibrated(spec.teacher)
 
     def architecture(self, name: str) -> tuple[str, float]:
         """Network and width of a model, its own or what it comes from."""
