@@ -70,7 +70,7 @@ class Teacher:
 
     def __init__(self, pair: MetaPseudoLabels, batch: dict[str, Part]):
         self.draw = lambda: pair._targets(self.logits)
-        self.logits, _ = pair._ask(batch)
+        self.logits, _ = pair.teacher.ask(batch)
         self.probs = self.logits.detach().softmax(1)  # (N, K)
         self._weights = [w for w in pair.teacher.network.parameters() if w.requires_grad]
 

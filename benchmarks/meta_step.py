@@ -71,7 +71,7 @@ class Conventional:
         guess = torch.multinomial(noisy.detach().softmax(1), 1).squeeze(1)
         products = self.options.feedback == "inner_product"
         feedback = (self._product if products else self._difference)(labelled, strong, guess)
-        loss = (feedback - self.baseline) * F.cross_entropy(noisy, guess, reduction="sum")
+        loss = (feedback - self.baseline) * F.cross_entropy(noisy, guess)
         decay = self.options.baseline_decay
         self.baseline = decay * self.baseline + (1 - decay) * feedback
         loss = loss + F.cross_entropy(mine, labelled.targets) + self._consistency(calm, noisy)

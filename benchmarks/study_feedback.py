@@ -51,7 +51,7 @@ from pipeline import checkpoint, files, machine, randomness
 from pipeline.data import store
 from pipeline.data.batches import Batches
 from pipeline.machine import Machine
-from pipeline.meta import MetaPseudoLabels
+from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
 from pipeline.networks import Classifier
 from pipeline.params import load
 from pipeline.params.read import read
@@ -64,11 +64,16 @@ STEPS = (20, 80, 160, 240, 340)
 BATCHES, DRAWS = 8, 8
 RATE_BATCHES = 2
 DECAYS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.999, 1.0)
+MEASURED = {  # what corrects along the run
+    "teacher": "teacher",
+    "network": "small_cnn",
+    "feedback": "loss_difference",
+    "scale": "sum",
+    "baseline_decay": 0.99,
+}
 PAIR = {
     "generations": {},
-    "meta_pseudo_labels": {
-        "m": {"teacher": "teacher", "network": "small_cnn", "feedback": "loss_difference"}
-    },
+    "meta_pseudo_labels": {"m": MEASURED},
     "tasks": {},
     "final": "m",
 }
@@ -215,7 +220,8 @@ def begun(seed: int) -> Iterator[Run]:
             data = store.load("data/prepared/base")
             job = Job("m", load(), data, {"teacher": card["sha256"]}, pair=True)
             network, _ = begin(job, describe(job), CPU)
-            pair = Watched(network, job.training, job.spec, taught)
+            labels = ConsistentTeacher(taught, job.training, job.spec)
+            pair = Watched(network, job.training, job.spec, labels)
             pair.seen = []
             yield Run(seed, pair, Batches(streams(job, Machine(), CPU), seed=seed, model="m"))
         finally:

@@ -136,7 +136,7 @@ class MetaPseudoLabels(Learner):
         waited = self.waits
         logits, losses = self.teacher.ask(batch)
         targets = self._targets(logits)
-        old = self._labelled_loss(batch["labelled"]) if self._differs else None
+        old = self._labelled_loss(batch["labelled"]) if self._differs and not waited else None
         told = super().step({"unlabelled": batch["unlabelled"]._replace(targets=targets)})
         feedback, correction = torch.zeros(2, device=logits.device)
         if not waited and self.options.feedback != "none":

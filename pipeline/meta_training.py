@@ -54,8 +54,7 @@ def learn_with_teacher(job: Job, stage: str, tracker: NullTracker) -> tuple[dict
     autocast = machine.suit(settings, network, checkpoint.pixels(card))
     side = (reduced if job.spec.reduced else whole)(job, card, settings)
     pair = MetaPseudoLabels(network, job.training, job.spec, side.learner, autocast)
-    per_step = 2 * side.parts["labelled"].num + side.parts["unlabelled"].num  # the student's
-    card["images_seen"] = side.card["images_seen"] + per_step * job.training.steps
+    card["images_seen"] = side.card["images_seen"] + students(job, side.parts)
     look = look_at(card, device)
     written: list[dict] = []
 
@@ -70,6 +69,16 @@ def learn_with_teacher(job: Job, stage: str, tracker: NullTracker) -> tuple[dict
 
     student = complete(job, pair, side.parts, card, look_at_both, stage, settings, tracker, beside)
     return student, written[0]
+
+
+def students(job: Job, parts: dict[str, Stream]) -> int:
+    """Images that go through the student: unlabelled ones to learn from, labelled ones to measure
+    its progress by."""
+    measured = {"loss_difference": 2, "inner_product": 1, "none": 0}[job.spec.feedback]
+    if job.spec.labels == "soft":
+        measured = min(measured, 1)
+    steps, learning = job.training.steps, job.training.steps - job.spec.student_wait
+    return steps * parts["unlabelled"].num + learning * measured * parts["labelled"].num
 
 
 def whole(job: Job, student: dict, settings: Machine) -> Side:

@@ -76,7 +76,7 @@ def learner(
     """A pair in float64; `past`: the momentum buffers hold an earlier step's gradient; `teach`
     makes the teacher."""
     defaults = {"teacher": "t", "network": "small_cnn", "teacher_learning_rate": 1e-9, "uda": OFF}
-    defaults |= {"baseline_decay": 1.0}
+    defaults |= {"baseline_decay": 1.0, "scale": "sum"}
     recipe = training.model_copy(update={"learning_rate": rate})
     chosen = Options.model_construct(**{**Options(**defaults).__dict__, **options})
     teacher = teach(recipe, chosen)

@@ -341,7 +341,7 @@ class MetaPseudoLabels(Model):
         "scratch", description="begin with fresh weights, or with the teacher's"
     )
     feedback: Literal["loss_difference", "inner_product", "none"] = Field(
-        "inner_product",
+        "loss_difference",
         description="how the student's progress is measured; `none`: the teacher learns by labels "
         "and consistency alone",
     )
@@ -349,12 +349,12 @@ class MetaPseudoLabels(Model):
         "hard", description="sampled classes, or the teacher's probabilities with their gradient"
     )
     scale: Literal["sum", "mean"] = Field(
-        "sum",
-        description="the teacher's correction over the unlabelled images: their sum, or their "
-        "mean as in the released code",
+        "mean",
+        description="the teacher's correction over the unlabelled images: their mean, or their "
+        "sum, so many times as strong",
     )
     baseline_decay: float = Field(
-        0.99,
+        0.9,
         ge=0,
         le=1,
         description="of the moving average that is subtracted from the feedback; 1 = none",
