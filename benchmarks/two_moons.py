@@ -1,0 +1,286 @@
+"""Two moons with six labels: what labels alone, pseudo-labels and Meta Pseudo Labels make of them.
+
+`python -m benchmarks.two_moons` prints accuracies on test points over seeds 0 to 9 (a minute or two
+on one thread) and draws what the first three arms learnt at seed 0 into `docs/two_moons.png`.
+`--feedback` asks instead what the student's feedback is worth by itself: where the teacher has
+little consistency loss or none, and where feedback is all that it hears of the labels. `--val`
+prints either table for a validation draw of seeds 1000 to 1009; settings were chosen by such draws.
+
+The toy is that of Pham et al. 2021 (arXiv:2003.10580), section 3.1: three labelled points a moon,
+drawn at random, and here 1,000 unlabelled ones; noise 0.1. Network, optimiser, rate and steps are
+the same in every arm, the noise on labelled points is what suits the arm best, and no arm is told
+more than the six labels. The teacher's consistency loss (UDA) compares a point with the point moved
+a little, so a boundary costs by the points that it passes and is cheapest in the gap: it is this
+loss that finds the moons, as the arms without feedback show.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.study import mean_interval
+from pipeline import randomness
+from pipeline.data.batches import Batches, Stream
+from pipeline.learner import Learner
+from pipeline.meta import MetaPseudoLabels
+from pipeline.networks import Classifier
+from pipeline.params import UDA, Training, load
+from pipeline.params import MetaPseudoLabels as Options
+
+LABELLED, UNLABELLED, VAL, TEST, NOISE = 3, 1000, 1000, 1000, 0.1
+STEPS, BATCH, HIDDEN, RATE = 1000, 256, 64, 0.01
+JITTER = {"labelled": 0.2, "pseudo": 0.1}
+JITTER_OF_PAIR = {"labelled": 0.05, "unlabelled": 0.1, "weak": 0.0}
+CONSISTENCY, WEAK = 20.0, 0.1  # weights of the teacher's loss
+RATE_BY_FEEDBACK = 0.001  # of a teacher that has nothing else; RATE is too much
+
+
+class Points(nn.Module):
+    """Two hidden layers for points (N, 2, 1, 1): images of one pixel with x and y as channels."""
+
+    num_features = HIDDEN
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(), nn.Linear(2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU()
+        )
+
+    def forward(self, points: Tensor) -> Tensor:
+        return self.layers(points)
+
+
+class Jitter:
+    """The view of a point: Gaussian noise of standard deviation `size`."""
+
+    def __init__(self, size: float):
+        self.size = size
+
+    def draw(self, rng: np.random.Generator, num: int) -> dict[str, np.ndarray]:
+        """The noise of `num` points."""
+        return {"noise": rng.normal(0, self.size, (num, 2, 1, 1)).astype(np.float32)}
+
+    def __call__(self, points: Tensor, drawn: dict[str, np.ndarray]) -> Tensor:
+        """Points (N, 2, 1, 1), moved."""
+        return points + torch.from_numpy(drawn["noise"])
+
+
+class Moons:
+    """The points of a seed, and those of them that networks are measured on.
+
+    Args:
+        seed: of the draw.
+        split: `test`, or `val` to choose settings by.
+    """
+
+    def __init__(self, seed: int, split: str = "test"):
+        from sklearn.datasets import make_moons
+
+        num = 2 * LABELLED + UNLABELLED + VAL + TEST
+        points, label = make_moons(num, noise=NOISE, random_state=seed)
+        points = torch.from_numpy(points.astype(np.float32)).reshape(-1, 2, 1, 1)
+        label = torch.from_numpy(label)
+        rows = torch.cat([(label == c).nonzero()[:LABELLED, 0] for c in (0, 1)])
+        rest = torch.ones(num, dtype=torch.bool)
+        rest[rows] = False
+        self.labelled, self.label = points[rows], label[rows]
+        sizes = [UNLABELLED, VAL, TEST]
+        self.unlabelled, *asked = points[rest].split(sizes)
+        _, *truth = label[rest].split(sizes)
+        which = ("val", "test").index(split)
+        self._asked, self._truth = asked[which], truth[which]
+
+    def accuracy(self, network: Classifier) -> float:
+        """Share of the split's points that it gets right, 0..1."""
+        return float((says(network, self._asked).argmax(1) == self._truth).double().mean())
+
+
+@torch.no_grad()
+def says(network: Classifier, points: Tensor) -> Tensor:
+    """Class probabilities (N, 2)."""
+    return network.eval()(points).logits.softmax(1)
+
+
+# --- the arms
+
+
+def network(seed: int, name: str) -> Classifier:
+    """Fresh weights; the moons' own mean and spread are known."""
+    torch.manual_seed(randomness.torch_seed(seed, name, "init"))
+    return Classifier(Points(), {"base": 2}, mean=[0.5, 0.25], std=[0.87, 0.5])
+
+
+def recipe(steps: int) -> Training:
+    """Of every network."""
+    changes = {"optimizer": "adamw", "learning_rate": RATE, "weight_decay": 1e-4, "steps": steps}
+    changes |= {"warmup_steps": 0, "clip_norm": 0.0, "label_smoothing": 0.0, "dropout": 0.0}
+    return load().training.model_copy(update=changes | {"ema": 0.0, "train": "all"})
+
+
+def train(learner: Learner, streams: dict[str, Stream], seed: int, name: str) -> None:
+    """All steps, as the pipeline's loop makes them."""
+    batches = Batches(streams, seed=seed, model=name)
+    for step in range(learner.training.steps):
+        torch.manual_seed(randomness.torch_seed(seed, name, "dropout", step))
+        learner.step(batches(step))
+
+
+def labelled(moons: Moons, size: float) -> Stream:
+    """All six labelled points at every step."""
+    targets = torch.eye(2)[moons.label]
+    return Stream(moons.labelled, targets, 2 * LABELLED, Jitter(size))
+
+
+def supervised(moons: Moons, seed: int, steps: int) -> Classifier:
+    """Labels alone."""
+    learner = Learner(network(seed, "teacher"), recipe(steps))
+    train(learner, {"labelled": labelled(moons, JITTER["labelled"])}, seed, "teacher")
+    return learner.network
+
+
+def student_of(teacher: Classifier, moons: Moons, seed: int, steps: int) -> Classifier:
+    """Of its hard pseudo-labels and the labels."""
+    targets = torch.eye(2)[says(teacher, moons.unlabelled).argmax(1)]
+    streams = {
+        "labelled": labelled(moons, JITTER["labelled"]),
+        "pseudo": Stream(moons.unlabelled, targets, BATCH, Jitter(JITTER["pseudo"])),
+    }
+    learner = Learner(network(seed, "student"), recipe(steps))
+    train(learner, streams, seed, "student")
+    return learner.network
+
+
+def pair(
+    moons: Moons,
+    seed: int,
+    steps: int,
+    feedback: str = "loss_difference",
+    weight: float = CONSISTENCY,
+    told: bool = True,
+) -> tuple[Classifier, Classifier]:
+    """A student by Meta Pseudo Labels, never fine-tuned on the labels, and its teacher.
+
+    Args:
+        feedback: `loss_difference` or `none`.
+        weight: of the teacher's consistency loss.
+        told: whether the teacher has a loss on the labels; else it hears of them by feedback only.
+    """
+    uda = UDA(weight=weight, threshold=0.0, temperature=1.0, ramp_steps=0)
+    options = Options(
+        teacher="t",
+        teacher_learning_rate=RATE if told else RATE_BY_FEEDBACK,
+        feedback=feedback,
+        baseline_decay=0.9,
+        student_wait=steps // 4,
+        uda=uda,
+    )
+    student, teacher = network(seed, "student"), network(seed, "teacher")
+    learner = MetaPseudoLabels(student, recipe(steps), options, teacher)
+    learner.teacher.loss_weights["labelled"] = float(told)
+    sizes = dict(JITTER_OF_PAIR)
+    streams = {"labelled": labelled(moons, sizes.pop("labelled"))}
+    for name, size in sizes.items():
+        streams[name] = Stream(moons.unlabelled, None, BATCH, Jitter(size), order="unlabelled")
+    train(learner, streams, seed, "pair")
+    return student, teacher
+
+
+def arms(moons: Moons, seed: int, steps: int) -> dict[str, Classifier]:
+    """The three of the picture, and where the last one's accuracy comes from."""
+    teacher = supervised(moons, seed, steps)
+    student, corrected = pair(moons, seed, steps)
+    untaught, alone = pair(moons, seed, steps, feedback="none")
+    return {
+        "labels alone": teacher,
+        "pseudo-labels": student_of(teacher, moons, seed, steps),
+        "Meta Pseudo Labels": student,
+        "its teacher": corrected,
+        "student, feedback: none": untaught,
+        "its teacher: UDA alone": alone,
+    }
+
+
+def feedback_arms(moons: Moons, seed: int, steps: int) -> dict[str, Classifier]:
+    """Students of teachers with little or no consistency, with feedback and without."""
+    settings = {
+        f"consistency {WEAK}": {"weight": WEAK},
+        "no consistency": {"weight": 0.0},
+        "no consistency, teacher has no labels": {"weight": 0.0, "told": False},
+    }
+    return {
+        f"{name}; feedback: {feedback}": pair(moons, seed, steps, feedback, **options)[0]
+        for name, options in settings.items()
+        for feedback in ("loss_difference", "none")
+    }
+
+
+# --- what is shown
+
+
+def line(name: str, found: list[float]) -> str:
+    """Mean, 95 % interval and least of accuracies, then each, in %."""
+    mean, half = mean_interval(100 * np.array(found))
+    each = " ".join(f"{100 * value:5.1f}" for value in found)
+    return f"{name:62} {mean:5.1f} ± {half:4.1f}   least {100 * min(found):5.1f}   {each}"
+
+
+def draw(path: Path, moons: Moons, networks: dict[str, Classifier], found: list[float]) -> None:
+    """What networks say of the plane, side by side, each with its accuracy."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.4 * len(networks), 2.9), layout="constrained")
+    x, y = np.meshgrid(np.linspace(-1.6, 2.6, 420), np.linspace(-1.15, 1.65, 280))
+    plane = torch.from_numpy(np.stack([x.ravel(), y.ravel()], 1).astype(np.float32))
+    panels = figure.subplots(1, len(networks), sharex=True, sharey=True)
+    for axes, (name, network), accuracy in zip(panels, networks.items(), found):
+        chance = says(network, plane.reshape(-1, 2, 1, 1))[:, 1].reshape(x.shape)
+        pale = {"cmap": "RdBu_r", "vmin": -0.5, "vmax": 1.5}
+        axes.contourf(x, y, chance, levels=np.linspace(0, 1, 21), **pale)
+        axes.contour(x, y, chance, levels=[0.5], colors="0.15", linewidths=1.2)
+        axes.scatter(*moons.unlabelled.flatten(1).T, s=3, color="0.2", alpha=0.35, linewidths=0)
+        for label, color, marker in ((0, "#1b4f91", "o"), (1, "#a31f2c", "D")):
+            own = moons.labelled[moons.label == label].flatten(1).T
+            axes.scatter(*own, s=70, color=color, marker=marker, edgecolors="white", zorder=3)
+        axes.set_title(f"{name}: {100 * accuracy:.1f} %", fontsize=11)
+        axes.set(xticks=[], yticks=[])
+    figure.savefig(path, dpi=120)
+
+
+def main(arguments: Iterable[str] | None = None) -> dict[str, list[float]]:
+    """Print the table; returns accuracies (0..1) by arm, one a seed."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--feedback", action="store_true", help="what the feedback is worth")
+    parser.add_argument("--val", action="store_true", help="validation draw, seeds 1000 to 1009")
+    parser.add_argument("--seeds", type=int, default=10, help="how many, at least 2")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--out", type=Path, default=Path("docs/two_moons.png"))
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    split, first = ("val", 1000) if options.val else ("test", 0)
+    make = feedback_arms if options.feedback else arms
+    table: dict[str, list[float]] = {}
+    for seed in range(first, first + options.seeds):
+        moons = Moons(seed, split)
+        made = make(moons, seed, options.steps)
+        for name, network in made.items():
+            table.setdefault(name, []).append(moons.accuracy(network))
+        if seed == first and not options.val and not options.feedback:
+            shown = dict(list(made.items())[:3])
+            draw(options.out, moons, shown, [table[name][0] for name in shown])
+    print(f"{split} accuracy in %, {options.seeds} seeds from {first}, 95 % interval")
+    print("\n".join(line(name, found) for name, found in table.items()))
+    if not options.feedback:
+        both = np.array([table["Meta Pseudo Labels"], table["student, feedback: none"]])
+        mean, half = mean_interval(100 * (both[0] - both[1]))
+        print(f"the feedback by itself: {mean:+.2f} ± {half:.2f} points for the student, paired")
+    return table
+
+
+if __name__ == "__main__":
+    main()

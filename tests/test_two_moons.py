@@ -1,0 +1,48 @@
+"""The two-moons toy: every arm runs, and Meta Pseudo Labels finds the moons."""
+
+import pytest
+import torch
+
+from benchmarks import two_moons
+from benchmarks.two_moons import Moons
+
+MPL = "Meta Pseudo Labels"
+
+
+def test_the_sets_of_points_are_apart_and_three_of_each_moon_are_labelled():
+    test, val = Moons(0), Moons(0, "val")
+    assert test.label.tolist() == [0, 0, 0, 1, 1, 1]
+    assert torch.equal(test.unlabelled, val.unlabelled)
+    sets = [test.labelled, test.unlabelled, val._asked, test._asked]
+    assert [len(points) for points in sets] == [6, 1000, 1000, 1000]
+    assert len(torch.cat(sets).unique(dim=0)) == 3006
+
+
+@pytest.mark.parametrize("flags", [[], ["--feedback"]])
+def test_a_few_steps_give_a_table_and_a_picture(flags, tmp_path, capsys):
+    out = tmp_path / "moons.png"
+    table = two_moons.main([*flags, "--seeds", "2", "--steps", "3", "--out", str(out)])
+    assert all(len(found) == 2 and min(found) >= 0 for found in table.values())
+    assert len(capsys.readouterr().out.splitlines()) == len(table) + (1 if flags else 2)
+    assert out.exists() == (not flags)
+
+
+def test_a_teacher_that_has_no_labels_learns_of_them_by_feedback_alone():
+    """Without it, nothing that it trains on depends on them."""
+    moons, flipped = Moons(0), Moons(0)
+    flipped.label = 1 - flipped.label
+    for feedback, hears in (("loss_difference", True), ("none", False)):
+        answers = [
+            two_moons.says(
+                two_moons.pair(points, 0, 5, feedback, weight=0.0, told=False)[1], moons.unlabelled
+            )
+            for points in (moons, flipped)
+        ]
+        assert torch.equal(*answers) != hears
+
+
+@pytest.mark.slow
+def test_meta_pseudo_labels_finds_the_moons_where_labels_alone_do_not(tmp_path):
+    table = two_moons.main(["--seeds", "2", "--out", str(tmp_path / "moons.png")])
+    assert min(table[MPL]) >= 0.95
+    assert all(ours > theirs for ours, theirs in zip(table[MPL], table["labels alone"]))
