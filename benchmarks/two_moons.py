@@ -28,7 +28,7 @@ from benchmarks.study import mean_interval
 from pipeline import randomness
 from pipeline.data.batches import Batches, Stream
 from pipeline.learner import Learner
-from pipeline.meta import MetaPseudoLabels
+from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
 from pipeline.networks import Classifier
 from pipeline.params import UDA, Training, load
 from pipeline.params import MetaPseudoLabels as Options
@@ -176,13 +176,13 @@ def pair(
         teacher="t",
         teacher_learning_rate=RATE if told else RATE_BY_FEEDBACK,
         feedback=feedback,
-        baseline_decay=0.9,
         student_wait=steps // 4,
         uda=uda,
     )
     student, teacher = network(seed, "student"), network(seed, "teacher")
-    learner = MetaPseudoLabels(student, recipe(steps), options, teacher)
-    learner.teacher.loss_weights["labelled"] = float(told)
+    labels = ConsistentTeacher(teacher, recipe(steps), options)
+    labels.loss_weights["labelled"] = float(told)
+    learner = MetaPseudoLabels(student, recipe(steps), options, labels)
     sizes = dict(JITTER_OF_PAIR)
     streams = {"labelled": labelled(moons, sizes.pop("labelled"))}
     for name, size in sizes.items():

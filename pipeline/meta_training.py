@@ -22,7 +22,7 @@ from pipeline.learner import Learner
 from pipeline.machine import Machine
 from pipeline.meta import ConsistentTeacher, MetaPseudoLabels, Teacher
 from pipeline.networks import Calibrator, Classifier
-from pipeline.params.schema import teacher_of
+from pipeline.params.models import teacher_of
 from pipeline.reduced import ReducedTeacher
 from pipeline.self_training import Job, begin, complete, describe, streams
 from pipeline.tracking import NullTracker
@@ -88,6 +88,8 @@ def whole(job: Job, student: dict, settings: Machine) -> Side:
     teacher, theirs = checkpoint.load(Path("models") / parent, device)
     autocast = machine.suit(settings, teacher, checkpoint.pixels(theirs))
     parts = streams(job, settings, device)
+    if settings.compile:
+        teacher.compile()
     learner = ConsistentTeacher(teacher, job.training, job.spec, autocast)
     card = corrected(student, theirs, parent, images_seen(parts, job.training.steps))
     look = look_at(card, device)

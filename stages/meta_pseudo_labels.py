@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     with tracking.stage_run(stage) as tracker:
         student, teacher = learn_with_teacher(job, stage, tracker)
         tracking.record_model(tracker, student)
-    for card in (student, teacher):
+    for card in (taught, teacher, student):
         print(f"{stage}: {card['name']}: val accuracy {card['metrics']['val_acc']:.4f}")
 
 

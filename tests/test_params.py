@@ -16,7 +16,7 @@ from pipeline.errors import UserError
 from pipeline.methods import METHODS
 from pipeline.networks import NETWORKS
 from pipeline.params import Labels, Training, load
-from pipeline.params.schema import LearnerName, MethodName, NetworkName, SourceName, TransformName
+from pipeline.params.names import LearnerName, MethodName, NetworkName, SourceName, TransformName
 from pipeline.transforms import TRANSFORMS
 
 # What no key of this kind may be: too small, too large, or no such choice.

@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from pipeline.errors import UserError, nearest
+from pipeline.params.models import Task, teacher_of
 from pipeline.params.read import Source, read
-from pipeline.params.schema import Params, Task, teacher_of
+from pipeline.params.schema import Params
 from pipeline.params.words import block_in, expected, schema_at, wrong
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")

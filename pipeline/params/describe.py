@@ -4,25 +4,10 @@ from __future__ import annotations
 
 from pydantic.fields import FieldInfo
 
-from pipeline.params.schema import (
-    UDA,
-    Baseline,
-    Block,
-    Data,
-    FineTune,
-    FixMatch,
-    Generation,
-    Labels,
-    LwF,
-    MetaPseudoLabels,
-    OnlinePseudoLabel,
-    Params,
-    Pretrained,
-    Report,
-    Task,
-    Teacher,
-    Training,
-)
+from pipeline.params.blocks import Block, Data, FineTune, Labels, Pretrained, Report, Training
+from pipeline.params.methods import UDA, FixMatch, LwF, OnlinePseudoLabel
+from pipeline.params.models import Baseline, Generation, MetaPseudoLabels, Task, Teacher
+from pipeline.params.schema import Params
 from pipeline.params.words import expected
 
 BLOCKS: dict[str, type[Block]] = {

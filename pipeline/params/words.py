@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipeline.params.schema import Block, Params
+from pipeline.params.blocks import Block
+from pipeline.params.schema import Params
 
 
 def schema_at(loc: tuple) -> tuple[type[Block] | None, Any]:
