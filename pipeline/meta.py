@@ -202,9 +202,13 @@ class MetaPseudoLabels(Learner):
             return
         grads = torch.autograd.grad(loss, list(self._weights.values()), create_graph=True)
         self._grads = dict(zip(self._weights, grads))
-        ours = dict(self.network.named_parameters())
-        for name, grad in self._grads.items():
-            ours[name].grad = grad.detach().clone()
+        ours = {n: w for n, w in self.network.named_parameters() if n in self._grads}
+        # what methods say of the weights themselves does not depend on the labels
+        kept = {"retain_graph": True, "allow_unused": True}
+        added = torch.autograd.grad(loss, list(ours.values()), **kept)
+        for (name, weight), more in zip(ours.items(), added):
+            grad = self._grads[name].detach().clone()
+            weight.grad = grad if more is None else grad + more
 
     def advance(self) -> None:
         if self.waits:

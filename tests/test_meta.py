@@ -14,6 +14,7 @@ from pipeline.data.batches import Part
 from pipeline.learner import Learner
 from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
 from pipeline.methods.consistency import UnsupervisedDataAugmentation
+from pipeline.methods.method import Method
 from pipeline.networks import Classifier
 from pipeline.params import UDA
 from pipeline.params import MetaPseudoLabels as Options
@@ -394,6 +395,33 @@ def test_what_a_step_tells(labels, training, batch):
     alone["labelled"] = alone["labelled"]._replace(targets=batch["labelled"].targets[:IMAGES])
     assert float(twins.step(alone)["agreement"]) == 1.0
     assert 0 <= float(told["agreement"]) <= 1
+
+
+class Pull(Method):
+    """A loss on the weights, one on the answer and a gradient: all that a method may add."""
+
+    def losses(self, network, batch, output):
+        weights = torch.stack([w.square().sum() for w in network.parameters()]).sum()
+        return {"weights": 0.1 * weights, "answer": 0.1 * output.logits.square().mean()}
+
+    def grads(self, network):
+        return {name: 0.01 * torch.ones_like(w) for name, w in network.named_parameters()}
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_methods_add_to_the_students_step_as_to_any(labels, training, batch, monkeypatch):
+    pair = learner(training, 0.1, labels=labels)
+    pair.methods = [Pull()]
+    alone = Learner(copy.deepcopy(pair.network), pair.training, methods=[Pull()])
+    alone.optimizer.param_groups[0] |= {"momentum": 0.0, "nesterov": False}
+    alone.optimizer.param_groups[1] |= {"momentum": 0.0, "nesterov": False}
+    drawn = []
+    targets = pair._targets
+    monkeypatch.setattr(pair, "_targets", lambda logits: drawn.append(targets(logits)) or drawn[0])
+    told = pair.step(batch)
+    want = alone.step({"unlabelled": batch["unlabelled"]._replace(targets=drawn[0].detach())})
+    torch.testing.assert_close(pair.network.state_dict(), alone.network.state_dict())
+    torch.testing.assert_close({name: told[name] for name in want}, want)
 
 
 @pytest.mark.parametrize("labels", ["hard", "soft"])

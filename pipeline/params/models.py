@@ -86,7 +86,7 @@ class MetaPseudoLabels(Model):
     scale: Literal["sum", "mean"] = Field(
         "mean",
         description="the teacher's correction over the unlabelled images: their mean, or their "
-        "sum, so many times as strong",
+        "sum, so many times as strong; with soft labels always the sum",
     )
     baseline_decay: float = Field(
         0.9,
