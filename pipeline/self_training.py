@@ -158,7 +158,8 @@ def _check_fine_tune(job: Job) -> None:
     """Refuse now what would fail after the first training."""
     if job.spec.fine_tune:
         size = job.spec.fine_tune.image_size
-        check_images(job.name, job.spec.network, job.dataset.image_shape, size)
+        network, _ = job.params.architecture(job.name)
+        check_images(job.name, network, job.dataset.image_shape, size)
 
 
 def num_parameters(job: Job) -> int:

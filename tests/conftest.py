@@ -103,8 +103,8 @@ def tiny_values() -> dict:
     generations["g2"]["fine_tune"] = {"steps": 4, "learning_rate": 0.01, "image_size": 0}
     baseline = {"learner": "fixmatch", "network": "small_cnn", "width": 0.25}
     baseline |= {"fixmatch": {"weight": 1.0, "threshold": 0.5}}
-    pair = {"teacher": "g1", "width": 0.25, "teacher_learning_rate": 0.01}
-    pair |= {"network": "small_cnn", "fine_tune": {"steps": 4, "learning_rate": 0.01}}
+    pair = {"teacher": "g1", "teacher_learning_rate": 0.01}  # and the network of g1
+    pair |= {"fine_tune": {"steps": 4, "learning_rate": 0.01}}
     pair["fine_tune"]["image_size"] = 0
     values |= {"generations": generations, "baselines": {"b1": baseline}}
     values["meta_pseudo_labels"] = {"m1": pair}
