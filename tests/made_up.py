@@ -13,7 +13,8 @@ from conftest import tiny_values
 from pipeline.params import Params
 from pipeline.report import measure
 
-HEAD = "step,learning_rate,loss,val_acc,val_loss,feedback,feedback_positive,agreement,teacher/uda\n"
+HEAD = "step,learning_rate,loss,val_acc,val_loss,"
+HEAD += "feedback,feedback_positive,agreement,teacher/uda,teacher/val_acc\n"
 
 
 def params(
@@ -139,6 +140,6 @@ def write_curves(folder, names) -> None:
     for number, name in enumerate(names):
         path = folder / "models" / name / "curves.csv"
         path.parent.mkdir(parents=True)
-        pair = "0.01,0.6,0.7,2"
+        pair = "0.01,0.6,0.7,2,0.7"
         rows = [f"{s},0.1,{1 / (s + number)},{0.5 + s / 10},{1 / s},{pair}" for s in (1, 2, 3)]
         path.write_text(HEAD + "\n".join(rows) + "\n")

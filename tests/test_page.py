@@ -250,7 +250,7 @@ def test_a_pair_shows_its_feedback_and_its_teacher_before_and_after(tmp_path, mo
     text = written(tmp_path, monkeypatch, params, unlabelled={"g1": 0.5, "m1-teacher": 0.75})
     words = Reader(text).words
     assert "m1-teacher teacher after loss_difference" in words
-    assert "+25.0" in words and "feedback above zero" in words
+    assert "+25.0" in words and "feedback > 0" in words
     assert "not known" in words  # of the student, whose share was not given
     assert 'href="#meta-pseudo-labels"' in text
 

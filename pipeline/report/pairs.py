@@ -43,6 +43,7 @@ def _one(name: str) -> Html:
     drawn = []
     for draw, key, told in (
         (plots.feedback, "feedback", "Mean feedback over the steps"),
+        (plots.both_accuracies, "val", "Val accuracy of student and teacher over the steps"),
         (plots.agreement, "agreement", "How often feedback is positive and both networks agree"),
         (plots.teachers_losses, "losses", "The parts of the teacher's loss over the steps"),
     ):

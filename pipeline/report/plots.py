@@ -95,9 +95,15 @@ def feedback(axes, found: Curve) -> None:
 
 def agreement(axes, found: Curve) -> None:
     """How often the feedback is above zero, and how often student and teacher agree."""
-    named = {"feedback_positive": "feedback above zero", "agreement": "student and teacher agree"}
+    named = {"feedback_positive": "feedback > 0", "agreement": "both agree"}
     _shares(axes, found, named)
     axes.set(xlabel="step", ylabel="steps or images, %", ylim=(-3, 103))
+
+
+def both_accuracies(axes, found: Curve) -> None:
+    """Val accuracy of a student, its clean end too, and of its teacher."""
+    _shares(axes, found, {"val_acc": "student", "teacher/val_acc": "teacher"})
+    axes.set(xlabel="step", ylabel="val accuracy, %")
 
 
 def teachers_losses(axes, found: Curve) -> None:
@@ -108,6 +114,7 @@ def teachers_losses(axes, found: Curve) -> None:
         name = key.removeprefix("teacher/")
         axes.plot(found["step"], found[key], label=name, marker=mark, **style(number))
     axes.set(xlabel="step", ylabel="teacher's loss, nats")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, columnspacing=1.2)
 
 
