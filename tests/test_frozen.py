@@ -16,7 +16,9 @@ TRAIN = pytest.mark.parametrize("train", ["all", "fc", "new_head"])
 
 def thin_vgg(_: str) -> nn.Module:
     """vgg's own class with a single convolution and thin hidden layers."""
-    network = VGG(make_layers([4, "M"], batch_norm=True), num_classes=2)
+    with torch.device("meta"):  # its own hidden layers have a hundred million weights
+        network = VGG(nn.Sequential(), num_classes=2, init_weights=False)
+    network.features = make_layers([4, "M"], batch_norm=True)
     layers = [nn.Linear(4 * 49, 8), nn.ReLU(), nn.Dropout()]
     layers += [nn.Linear(8, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 2)]
     network.classifier = nn.Sequential(*layers)
