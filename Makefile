@@ -5,7 +5,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro preset presets show ui test test-slow lint format study-digits two-moons bench requirements clean
+.PHONY: help setup check repro preset presets show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback two-moons bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -63,6 +63,12 @@ study-digits: setup ## the table over seeds in benchmarks/RESULTS.md (continues 
 
 study-noisy-student: setup ## generations beside their yardsticks, ablations; IMAGES=<CIFAR-10> adds it
 	python -m benchmarks.study_noisy_student $(if $(IMAGES),--images $(IMAGES))
+
+study-meta: setup ## Meta Pseudo Labels beside generations and UDA; IMAGES=<CIFAR-10> adds it
+	python -m benchmarks.study_meta $(if $(IMAGES),--images $(IMAGES))
+
+study-feedback: setup ## the two estimators of the feedback along a run, with a picture
+	OMP_NUM_THREADS=1 LINEAGE_TRACKING=off python -m benchmarks.study_feedback
 
 two-moons: setup ## six labels and the moons: three methods, with a picture; then the feedback alone
 	python -m benchmarks.two_moons

@@ -128,6 +128,7 @@ def chain(values: dict) -> dict[str, float]:
     from stages import (
         baseline,
         extend,
+        meta_pseudo_labels,
         prepare,
         prepare_task,
         pseudo_label,
@@ -152,6 +153,9 @@ def chain(values: dict) -> dict[str, float]:
                     extend.main([name])
                 elif name in params.baselines:
                     baseline.main([name])
+                elif pair := params.pair(name):
+                    if pair == name:  # its teacher comes with it
+                        meta_pseudo_labels.main([name])
                 else:
                     pseudo_label.main([name])
                     student.main([name])

@@ -15,7 +15,17 @@ from pipeline.__main__ import show
 from pipeline.data import store
 from pipeline.errors import UserError, run
 from pipeline.params import load
-from stages import baseline, extend, prepare, prepare_task, pseudo_label, report, student, teacher
+from stages import (
+    baseline,
+    extend,
+    meta_pseudo_labels,
+    prepare,
+    prepare_task,
+    pseudo_label,
+    report,
+    student,
+    teacher,
+)
 
 MODELS = ["teacher", "g1", "g2", "t1"]
 PARENTS = {"teacher": None, "g1": "teacher", "g2": "g1", "t1": "g2"}
@@ -150,6 +160,49 @@ def test_the_report_holds_every_model(chain):
         assert metrics[f"pseudo_labels/{name}/accuracy"] == pytest.approx(right, abs=1e-6)
         share = len(kept) / len(truth)
         assert metrics[f"pseudo_labels/{name}/kept_share"] == pytest.approx(share, abs=1e-6)
+
+
+def test_of_models_round_a_pair_the_unlabelled_images_they_have_right_are_counted(chain):
+    metrics, dataset = files.read_json("report/metrics.json"), store.load("data/prepared/base")
+    images, truth = (dataset.array("unlabelled", name) for name in ("image", "truth"))
+    found = [key.split("/")[1] for key in metrics if key.startswith("unlabelled_acc/")]
+    assert found == ["g1", "m1", "m1-teacher"]
+    for name in found:
+        network, _ = checkpoint.load(f"models/{name}")
+        with torch.no_grad():
+            said = network.eval()(torch.from_numpy(images.copy())).logits.argmax(1).numpy()
+        assert metrics[f"unlabelled_acc/{name}"] == pytest.approx(np.mean(said == truth), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("feedback", "measured"), [("loss_difference", 2), ("inner_product", 1), ("none", 0)]
+)
+def test_the_card_of_a_pair_counts_all_images_that_go_through_a_network(
+    chain, monkeypatch, feedback, measured
+):
+    from pipeline.networks import Classifier
+
+    seen, features = [], Classifier.features
+    values = tiny_values()
+    values["meta_pseudo_labels"]["m1"] |= {"feedback": feedback, "student_wait": 3}
+    write_params(chain, values)
+
+    def counted(self, images):
+        seen.append(len(images))
+        return features(self, images)
+
+    monkeypatch.setattr(Classifier, "features", counted)
+    monkeypatch.setattr("pipeline.evaluate.infer", lambda _, images, *more: answers(images))
+    meta_pseudo_labels.main(["m1"])
+    steps, labelled, unlabelled = 12, 8, 16
+    each = labelled + 3 * unlabelled
+    wanted = steps * each + (steps - 3) * measured * labelled + 4 * labelled
+    assert card("m1")["images_seen"] == sum(seen) == wanted
+
+
+def answers(images) -> torch.Tensor:
+    """In the place of a look at val, which the count leaves out."""
+    return torch.zeros(len(images), 8)
 
 
 def test_the_report_has_its_tables_and_pictures(chain):
@@ -449,3 +502,5 @@ def test_networks_are_compiled_for_training_if_the_machine_says_so(chain, monkey
     monkeypatch.setenv("LINEAGE_COMPILE", "true")
     student.main(["g1"])
     assert compiled == ["Classifier"]
+    meta_pseudo_labels.main(["m1"])
+    assert len(compiled) == 1 + 3  # student, teacher, and the student for its clean end

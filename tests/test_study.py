@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, tiny_values, write_params
 
-from benchmarks import study, study_noisy_student
+from benchmarks import study, study_meta, study_noisy_student
 from benchmarks.study import DROP, Study
 from pipeline.params.schema import Params
 
@@ -62,7 +62,7 @@ def test_rows_older_than_the_column_count_and_can_be_continued(toy):
     assert [(r["seed"], r["val_acc/g1"]) for r in study.rows(toy)] == [("0", "0.5"), ("1", "0.6")]
 
 
-def test_every_arm_of_the_noisy_student_study_is_a_right_params_file(tmp_path, monkeypatch):
+def test_every_arm_of_the_studies_is_a_right_params_file(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     from pipeline import files
     from pipeline.params import load
@@ -70,6 +70,8 @@ def test_every_arm_of_the_noisy_student_study_is_a_right_params_file(tmp_path, m
     found = [
         study_noisy_student.digits(),
         study_noisy_student.cifar10(tmp_path, range(1), test=False),
+        study_meta.digits(),
+        study_meta.cifar10_pairs(tmp_path, range(1)),
     ]
     for one in found:
         for arm in one.arms:
@@ -82,6 +84,15 @@ def test_yardsticks_see_as_many_images_as_the_lineage():
     module = study_noisy_student
     assert abs(module.DIGITS_STEPS * 24 * 11 - module.DIGITS_IMAGES) <= 24 * 11
     assert abs(module.CIFAR10_STEPS * 64 * 15 - module.CIFAR10_IMAGES) <= 64 * 15
+
+
+@pytest.mark.parametrize("feedback", ["loss_difference", "inner_product", "none"])
+def test_pairs_see_as_many_images_whatever_their_feedback(feedback):
+    """Within half a step: the passes are those that the card of a pair counts."""
+    made = study_meta.pair(feedback, 10_000, 20, {"batch_size": 8, "unlabelled_ratio": 2})
+    measured = {"loss_difference": 2, "inner_product": 1, "none": 0}[feedback]
+    each = 8 + 3 * 16 + measured * 8
+    assert abs(made["training"]["steps"] * each + 20 * 8 - 10_000) <= each / 2
 
 
 def test_differences_are_seed_by_seed():
