@@ -19,7 +19,7 @@ def photographs(num, height, width):
     cuts = []
     for index in range(num):
         photo = load_sample_images().images[index % 2]
-        step = 1 + index % 3
+        step = min(1 + index % 3, (photo.shape[0] - 1) // max(height, width))
         top = rng.integers(photo.shape[0] - step * height)
         left = rng.integers(photo.shape[1] - step * width)
         cuts.append(photo[top : top + step * height : step, left : left + step * width : step])
