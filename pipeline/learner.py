@@ -38,6 +38,9 @@ class Learner:
         columns: the logits that the cross-entropy ranges over, and that the targets speak of.
     """
 
+    # what helps against a training that diverges
+    remedy = "lower training.learning_rate, set training.clip_norm, or lengthen warmup_steps"
+
     def __init__(
         self,
         network: Classifier,

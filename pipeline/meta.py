@@ -105,6 +105,8 @@ class MetaPseudoLabels(Learner):
         methods: add-ons to the student's step.
     """
 
+    remedy = "lower teacher_learning_rate or training.learning_rate, or lengthen warmup_steps"
+
     def __init__(
         self,
         network: Classifier,
@@ -160,7 +162,10 @@ class MetaPseudoLabels(Learner):
         probs = logits.detach().softmax(1)
         if self._soft:
             return probs.requires_grad_()
-        return torch.zeros_like(probs).scatter_(1, torch.multinomial(probs, 1), 1.0)
+        # of a teacher that diverged nothing can be drawn: the student's loss is to tell
+        lost = probs.isnan()
+        drawn = torch.multinomial(probs.masked_fill(lost, 1.0), 1)
+        return torch.zeros_like(probs).scatter_(1, drawn, 1.0).masked_fill(lost, torch.nan)
 
     @property
     def _soft(self) -> bool:

@@ -134,7 +134,7 @@ def _check_finite(learner: Learner, since: list[dict], step: int, name: str) -> 
     raise UserError(
         f"{name}, step {bad}",
         f"training diverged (loss {loss:g}, learning rate {rate:.3g})",
-        "lower training.learning_rate, set training.clip_norm, or lengthen warmup_steps",
+        learner.remedy,
     )
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pipeline.data.batches import Part
-from pipeline.learner import Learner
+from pipeline.learner import Learner, learning_rate
 from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
 from pipeline.methods.consistency import UnsupervisedDataAugmentation
 from pipeline.methods.method import Method
@@ -395,6 +395,15 @@ def test_what_a_step_tells(labels, training, batch):
     alone["labelled"] = alone["labelled"]._replace(targets=batch["labelled"].targets[:IMAGES])
     assert float(twins.step(alone)["agreement"]) == 1.0
     assert 0 <= float(told["agreement"]) <= 1
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_of_a_teacher_that_diverged_the_loss_tells(labels, training, batch):
+    """Nothing can be drawn from its answer; the loop stops at a loss that is not finite."""
+    pair = learner(training, 0.1, labels=labels)
+    with torch.no_grad():
+        pair.teacher.network.newest_head.bias.fill_(torch.nan)
+    assert pair.step(batch)["loss"].isnan()
 
 
 class Pull(Method):
