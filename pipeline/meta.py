@@ -185,9 +185,15 @@ class MetaPseudoLabels(Learner):
     @property
     def rate(self) -> float:
         """The student's schedule begins when its waiting ends."""
+        if self.waits:
+            return 0.0
         wait = self.options.student_wait
         recipe = self.training.model_copy(update={"steps": self.training.steps - wait})
-        return learning_rate(recipe, self.num_steps - wait)
+        return learning_rate(recipe, self.age)
+
+    @property
+    def age(self) -> int:
+        return self.num_steps - self.options.student_wait
 
     def forward(self, images: list[Tensor]) -> Output:
         output = self._on_copies(torch.cat(images)) if self._soft else super().forward(images)

@@ -397,6 +397,25 @@ def test_what_a_step_tells(labels, training, batch):
     assert 0 <= float(told["agreement"]) <= 1
 
 
+def test_the_schedule_and_the_average_begin_when_the_waiting_ends(training, batch):
+    """As of a student that does not wait; its random weights are as soon forgotten."""
+    recipe = training.model_copy(update={"steps": 28, "warmup_steps": 2, "ema": 0.99})
+    pair = learner(recipe, 0.1, student_wait=20)
+    start = [weight.detach().clone() for weight in pair.network.parameters()]
+    rates = []
+    for _ in range(21):
+        rates.append(pair.rate)
+        pair.step(batch)
+    later = recipe.model_copy(update={"steps": 8, "learning_rate": 0.1})
+    assert rates == [0.0] * 20 + [learning_rate(later, 0)]
+    for step in range(1, 8):
+        assert pair.rate == learning_rate(later, step)
+        pair.num_steps += 1
+    forgotten = 1 - 2 / 11  # of the first update, as `average` says
+    for before, now, mean in zip(start, pair.network.parameters(), pair.ema.parameters()):
+        torch.testing.assert_close(mean, before + forgotten * (now - before))
+
+
 @pytest.mark.parametrize("labels", ["hard", "soft"])
 def test_of_a_teacher_that_diverged_the_loss_tells(labels, training, batch):
     """Nothing can be drawn from its answer; the loop stops at a loss that is not finite."""
