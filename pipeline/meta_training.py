@@ -58,11 +58,11 @@ def learn_with_teacher(job: Job, stage: str, tracker: NullTracker) -> tuple[dict
     look = look_at(card, device)
     written: list[dict] = []
 
-    def look_at_both(learner: Learner) -> Row:
-        row = look(learner)
-        if learner is pair:
-            row |= {f"teacher/{k}": v for k, v in side.look(pair.teacher).items()}
-        return row
+    def look_at_both(pair: Learner) -> Row:
+        # the step is made: its rate stands in the optimiser
+        rate = {"learning_rate": pair.teacher.optimizer.param_groups[0]["lr"]}
+        theirs = rate | side.look(pair.teacher)
+        return look(pair) | {f"teacher/{k}": v for k, v in theirs.items()}
 
     def beside(history: list[Row]) -> None:
         written.append(side.write([of_teacher(row) for row in history]))
@@ -163,4 +163,5 @@ def corrected(student: dict, teacher: dict, parent: str, asked: int) -> dict:
 def of_teacher(row: Row) -> Row:
     """What a row of the pair's curve says of the teacher."""
     own = {k.removeprefix("teacher/"): v for k, v in row.items() if k.startswith("teacher/")}
-    return {key: row[key] for key in ("step", "learning_rate", "feedback")} | own
+    shared = {"step": row["step"], "learning_rate": own.pop("learning_rate")}
+    return shared | {"feedback": row["feedback"]} | own
