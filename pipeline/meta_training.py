@@ -17,6 +17,7 @@ from pipeline import checkpoint, evaluate, machine, randomness
 from pipeline.data import tasks
 from pipeline.data.batches import Stream
 from pipeline.data.store import Dataset
+from pipeline.errors import UserError
 from pipeline.fit import finish, images_seen, look_at, scores, within_reach, write
 from pipeline.learner import Learner
 from pipeline.machine import Machine
@@ -46,9 +47,16 @@ def learn_with_teacher(job: Job, stage: str, tracker: NullTracker) -> tuple[dict
 
     The student is fine-tuned on labelled images at the end, if its params say so. Its card counts
     the images that went through either network.
+
+    Raises:
+        UserError: soft labels on a machine that compiles: nothing is differentiated twice there.
     """
     job = replace(job, pair=True)
     settings = machine.load()
+    if settings.compile and job.spec.labels == "soft" and job.spec.feedback != "none":
+        where = f"params.yaml (meta_pseudo_labels.{job.name}.labels)"
+        what = "the gradient of soft labels is not known through `compile`"
+        raise UserError(where, what, "set compile: false on this machine, or use labels: hard")
     device = machine.device(settings)
     network, card = begin(job, describe(job), device)
     autocast = machine.suit(settings, network, checkpoint.pixels(card))

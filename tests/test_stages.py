@@ -149,6 +149,15 @@ def test_a_pairs_teacher_begins_as_it_was_and_a_students_schedule_when_it_learns
     assert found[:3] == [0.0, learning_rate(recipe, 7 - 5), learning_rate(recipe, 11 - 5)]
 
 
+def test_soft_labels_are_refused_before_training_where_networks_are_compiled(chain, monkeypatch):
+    values = tiny_values()
+    values["meta_pseudo_labels"]["m1"]["labels"] = "soft"
+    write_params(chain, values)
+    monkeypatch.setenv("LINEAGE_COMPILE", "true")
+    with pytest.raises(UserError, match=r"m1\.labels\): .* through `compile`; fix: set compile: f"):
+        meta_pseudo_labels.main(["m1"])
+
+
 def test_a_pair_without_a_clean_end_has_the_metrics_of_any_model(chain):
     values = tiny_values()
     del values["meta_pseudo_labels"]["m1"]["fine_tune"]
