@@ -38,6 +38,9 @@ class Learner:
         columns: the logits that the cross-entropy ranges over, and that the targets speak of.
     """
 
+    # what helps against a training that diverges
+    remedy = "lower training.learning_rate, set training.clip_norm, or lengthen warmup_steps"
+
     def __init__(
         self,
         network: Classifier,
@@ -135,12 +138,17 @@ class Learner:
         self.optimizer.step()
         self.num_steps += 1
         if self.ema is not None:
-            average(self.ema, self.network, self.training.ema, self.num_steps)
+            average(self.ema, self.network, self.training.ema, self.age)
 
     @property
     def rate(self) -> float:
         """The learning rate of this step."""
-        return learning_rate(self.training, self.num_steps)
+        return learning_rate(self.training, self.age)
+
+    @property
+    def age(self) -> int:
+        """Updates made so far: what the schedule and the average go by."""
+        return self.num_steps
 
     def state(self) -> dict[str, Tensor]:
         """Everything that must survive an interruption, as flat named tensors."""

@@ -105,6 +105,8 @@ class MetaPseudoLabels(Learner):
         methods: add-ons to the student's step.
     """
 
+    remedy = "lower teacher_learning_rate or training.learning_rate, or lengthen warmup_steps"
+
     def __init__(
         self,
         network: Classifier,
@@ -160,7 +162,10 @@ class MetaPseudoLabels(Learner):
         probs = logits.detach().softmax(1)
         if self._soft:
             return probs.requires_grad_()
-        return torch.zeros_like(probs).scatter_(1, torch.multinomial(probs, 1), 1.0)
+        # of a teacher that diverged nothing can be drawn: the student's loss is to tell
+        lost = probs.isnan()
+        drawn = torch.multinomial(probs.masked_fill(lost, 1.0), 1)
+        return torch.zeros_like(probs).scatter_(1, drawn, 1.0).masked_fill(lost, torch.nan)
 
     @property
     def _soft(self) -> bool:
@@ -180,9 +185,15 @@ class MetaPseudoLabels(Learner):
     @property
     def rate(self) -> float:
         """The student's schedule begins when its waiting ends."""
+        if self.waits:
+            return 0.0
         wait = self.options.student_wait
         recipe = self.training.model_copy(update={"steps": self.training.steps - wait})
-        return learning_rate(recipe, self.num_steps - wait)
+        return learning_rate(recipe, self.age)
+
+    @property
+    def age(self) -> int:
+        return self.num_steps - self.options.student_wait
 
     def forward(self, images: list[Tensor]) -> Output:
         output = self._on_copies(torch.cat(images)) if self._soft else super().forward(images)

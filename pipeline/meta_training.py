@@ -17,6 +17,7 @@ from pipeline import checkpoint, evaluate, machine, randomness
 from pipeline.data import tasks
 from pipeline.data.batches import Stream
 from pipeline.data.store import Dataset
+from pipeline.errors import UserError
 from pipeline.fit import finish, images_seen, look_at, scores, within_reach, write
 from pipeline.learner import Learner
 from pipeline.machine import Machine
@@ -46,9 +47,16 @@ def learn_with_teacher(job: Job, stage: str, tracker: NullTracker) -> tuple[dict
 
     The student is fine-tuned on labelled images at the end, if its params say so. Its card counts
     the images that went through either network.
+
+    Raises:
+        UserError: soft labels on a machine that compiles: nothing is differentiated twice there.
     """
     job = replace(job, pair=True)
     settings = machine.load()
+    if settings.compile and job.spec.labels == "soft" and job.spec.feedback != "none":
+        where = f"params.yaml (meta_pseudo_labels.{job.name}.labels)"
+        what = "the gradient of soft labels is not known through `compile`"
+        raise UserError(where, what, "set compile: false on this machine, or use labels: hard")
     device = machine.device(settings)
     network, card = begin(job, describe(job), device)
     autocast = machine.suit(settings, network, checkpoint.pixels(card))
@@ -58,11 +66,11 @@ def learn_with_teacher(job: Job, stage: str, tracker: NullTracker) -> tuple[dict
     look = look_at(card, device)
     written: list[dict] = []
 
-    def look_at_both(learner: Learner) -> Row:
-        row = look(learner)
-        if learner is pair:
-            row |= {f"teacher/{k}": v for k, v in side.look(pair.teacher).items()}
-        return row
+    def look_at_both(pair: Learner) -> Row:
+        # the step is made: its rate stands in the optimiser
+        rate = {"learning_rate": pair.teacher.optimizer.param_groups[0]["lr"]}
+        theirs = rate | side.look(pair.teacher)
+        return look(pair) | {f"teacher/{k}": v for k, v in theirs.items()}
 
     def beside(history: list[Row]) -> None:
         written.append(side.write([of_teacher(row) for row in history]))
@@ -163,4 +171,5 @@ def corrected(student: dict, teacher: dict, parent: str, asked: int) -> dict:
 def of_teacher(row: Row) -> Row:
     """What a row of the pair's curve says of the teacher."""
     own = {k.removeprefix("teacher/"): v for k, v in row.items() if k.startswith("teacher/")}
-    return {key: row[key] for key in ("step", "learning_rate", "feedback")} | own
+    shared = {"step": row["step"], "learning_rate": own.pop("learning_rate")}
+    return shared | {"feedback": row["feedback"]} | own

@@ -107,7 +107,7 @@ def complete(
     Args:
         parts: the streams to train on.
         card: of the model so far.
-        look: see `look_at`.
+        look: in training; see `look_at`.
         beside: is told the curve when the training is done; writes what else came out of it.
     """
     device = learner.network.mean.device
@@ -122,7 +122,7 @@ def complete(
     def done(history: list[Row]) -> dict:
         beside(history)
         if job.spec.fine_tune is None:
-            return finish(learner, card, look, history)
+            return finish(learner, card, look_at(card, device), history)
         weak, _ = views(job.training, job.dataset.image_shape)
         clean = labelled(job, weak, settings, device)
         return fine_tune(learner, job.spec.fine_tune, clean, card, history, settings, run, stage)

@@ -60,6 +60,7 @@ def train(
     with progress(training.steps, learner.num_steps, name) as bar:
         for step in range(learner.num_steps, training.steps):
             torch.manual_seed(randomness.torch_seed(seed, name, "dropout", step))
+            rate = learner.rate
             since.append(learner.step(batches(step)))
             bar.update()
             look = (step + 1) % training.evaluate_every == 0 or step + 1 == training.steps
@@ -67,7 +68,7 @@ def train(
             if look or due:
                 _check_finite(learner, since, step, name)
             if look:
-                row = {"step": step + 1, "learning_rate": learning_rate(training, step)}
+                row = {"step": step + 1, "learning_rate": rate}
                 row |= _means(since) | dict(evaluate(learner))
                 history.append(row)
                 since = []
@@ -134,7 +135,7 @@ def _check_finite(learner: Learner, since: list[dict], step: int, name: str) -> 
     raise UserError(
         f"{name}, step {bad}",
         f"training diverged (loss {loss:g}, learning rate {rate:.3g})",
-        "lower training.learning_rate, set training.clip_norm, or lengthen warmup_steps",
+        learner.remedy,
     )
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from pipeline.data.batches import Part
-from pipeline.learner import Learner
+from pipeline.learner import Learner, learning_rate
 from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
 from pipeline.methods.consistency import UnsupervisedDataAugmentation
 from pipeline.methods.method import Method
@@ -273,6 +273,23 @@ def test_the_inner_product_tends_to_it(rate, cosine_above, ratio_within, momentu
     assert cosine > cosine_above and abs(ratio - 1) < ratio_within
 
 
+def test_the_inner_product_is_of_the_step_that_was_made(training, batch):
+    """By the clipped gradient; and by the gradient alone, where the optimiser adds its momentum to
+    it in place, as it does on a GPU."""
+    recipe = training.model_copy(update={"clip_norm": 0.01})
+    pair = learner(recipe, 1e-3, feedback="inner_product")
+    old = pair._labelled_loss(batch["labelled"])
+    told = float(pair.step(batch)["feedback"])
+    made = float(old - pair._labelled_loss(batch["labelled"]))
+    assert told == pytest.approx(made, rel=1e-3)
+    labels = F.one_hot(torch.tensor([0, 1, 2, 0]), CLASSES).double()
+    pair = learner(training, 0.1, 0.9, True, feedback="inner_product")
+    want = correction(pair, batch, labels)
+    for group in pair.optimizer.param_groups:
+        group["foreach"] = True
+    torch.testing.assert_close(correction(pair, batch, labels), want)
+
+
 @pytest.mark.parametrize("options", [{"feedback": "inner_product"}, {"labels": "soft"}], ids=str)
 def test_weights_that_stay_have_no_part_in_it(options, training, batch):
     """The truth moves the student's trained weights alone; the teacher's gradient likewise."""
@@ -395,6 +412,69 @@ def test_what_a_step_tells(labels, training, batch):
     alone["labelled"] = alone["labelled"]._replace(targets=batch["labelled"].targets[:IMAGES])
     assert float(twins.step(alone)["agreement"]) == 1.0
     assert 0 <= float(told["agreement"]) <= 1
+
+
+def test_the_schedule_and_the_average_begin_when_the_waiting_ends(training, batch):
+    """As of a student that does not wait; its random weights are as soon forgotten."""
+    recipe = training.model_copy(update={"steps": 28, "warmup_steps": 2, "ema": 0.99})
+    pair = learner(recipe, 0.1, student_wait=20)
+    start = [weight.detach().clone() for weight in pair.network.parameters()]
+    rates = []
+    for _ in range(21):
+        rates.append(pair.rate)
+        pair.step(batch)
+    later = recipe.model_copy(update={"steps": 8, "learning_rate": 0.1})
+    assert rates == [0.0] * 20 + [learning_rate(later, 0)]
+    for step in range(1, 8):
+        assert pair.rate == learning_rate(later, step)
+        pair.num_steps += 1
+    forgotten = 1 - 2 / 11  # of the first update, as `average` says
+    for before, now, mean in zip(start, pair.network.parameters(), pair.ema.parameters()):
+        torch.testing.assert_close(mean, before + forgotten * (now - before))
+
+
+@pytest.mark.parametrize("labels", ["hard", "soft"])
+def test_of_a_teacher_that_diverged_the_loss_tells(labels, training, batch):
+    """Nothing can be drawn from its answer; the loop stops at a loss that is not finite."""
+    pair = learner(training, 0.1, labels=labels)
+    with torch.no_grad():
+        pair.teacher.network.newest_head.bias.fill_(torch.nan)
+    assert pair.step(batch)["loss"].isnan()
+
+
+def test_the_feedback_is_of_the_weights_that_step_in_full_precision(training, batch):
+    """Neither of the averaged weights, nor in autocast, nor with label smoothing."""
+    recipe = training.model_copy(update={"ema": 0.9, "label_smoothing": 0.1})
+    pair = learner(recipe, 0.1)
+    pair.step(batch)
+    pair.autocast = lambda: torch.autocast("cpu", torch.bfloat16)
+    images, targets = batch["labelled"].images.float(), batch["labelled"].targets.float()
+    part = batch["labelled"]._replace(images=images, targets=targets)
+    pair.network.float()
+    pair.train_mode()
+    with batch_norm_of_the_batch(pair.network):
+        want = F.cross_entropy(pair.network(part.images).logits, part.targets)
+    torch.testing.assert_close(pair._labelled_loss(part), want.detach(), rtol=1e-6, atol=0)
+
+
+def test_the_teachers_correction_has_no_label_smoothing(training, batch):
+    pair = learner(training, 0.1)
+    pair.training = training.model_copy(update={"label_smoothing": 0.2})
+    labels = torch.tensor([0, 1, 2, 0])
+    weights, logits = teacher_logits(pair, batch)
+    plain = flat(torch.autograd.grad(F.cross_entropy(logits, labels), weights))
+    found = correction(pair, batch, F.one_hot(labels, CLASSES).double())
+    assert abs(compare(found, plain)[0]) > 0.999999
+
+
+def test_what_is_told_is_the_feedback_itself(training, batch):
+    """Before the average is taken off, which its mean and its sign would be lost in."""
+    pair = learner(training, 0.1, baseline_decay=0.9)
+    pair.baseline = torch.tensor(100.0, dtype=torch.float64)
+    old = pair._labelled_loss(batch["labelled"])
+    told = pair.step(batch)
+    assert float(told["feedback"]) == float(old - pair._labelled_loss(batch["labelled"]))
+    assert float(pair.baseline) == pytest.approx(90 + 0.1 * float(told["feedback"]))
 
 
 class Pull(Method):

@@ -249,9 +249,13 @@ def test_a_pair_shows_its_feedback_and_its_teacher_before_and_after(tmp_path, mo
     params = made_up.params({"g1": "teacher"}, {}, "m1", ["cat", "dog"], pairs=spec)
     text = written(tmp_path, monkeypatch, params, unlabelled={"g1": 0.5, "m1-teacher": 0.75})
     words = Reader(text).words
-    assert "m1-teacher teacher after loss_difference" in words
-    assert "+25.0" in words and "feedback > 0" in words
-    assert "not known" in words  # of the student, whose share was not given
+    after_the_head = words.split("points more than before ")[1]
+    assert after_the_head.startswith(
+        "g1 teacher before loss_difference 62.5 % 50.0 % "
+        "m1-teacher teacher after loss_difference 75.0 % 75.0 % +25.0 "
+        "m1 student loss_difference 100.0 % not known "
+    )
+    assert "feedback > 0" in words
     assert 'href="#meta-pseudo-labels"' in text
 
 

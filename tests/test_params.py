@@ -546,6 +546,12 @@ CLIPPED = {"labels": "soft", "training": {"clip_norm": 1.0}}
             "a reduced teacher sees no images, so it has no consistency loss; fix: leave it out",
         ),
         ({"reduced": 1}, "reduced", "expected true or false"),
+        ({"width": 2.0}, "width", "has the width of its teacher 'g1'; fix: add `network`"),
+        (
+            {"network": "torchvision/resnet18", "width": 2.0},
+            "width",
+            "'torchvision/resnet18' has one width; fix: set it to 1",
+        ),
         ({"reduced": True, "calibrator_width": 0}, "calibrator_width", "out of range"),
     ],
 )
@@ -568,6 +574,42 @@ def test_a_pair_at_fault_is_one_line(tmp_path, spec, key, words):
 )
 def test_a_pair_near_a_fault_is_allowed(tmp_path, spec):
     load(write_params(tmp_path, with_pair(**spec)))
+
+
+@pytest.mark.parametrize("block", ["generations", "meta_pseudo_labels", "baselines", "tasks"])
+def test_a_model_without_a_block_is_one_line(tmp_path, block):
+    values = example()
+    values[block] = dict(values.get(block, {})) | {"n1": None}
+    (line,) = lines_of(tmp_path, values)
+    assert_names(line, f"{block}.n1")
+    assert line.endswith("None is of the wrong type; fix: expected a block of keys")
+
+
+@pytest.mark.parametrize("name", [1, None, float("nan")])
+def test_a_name_that_is_no_text_is_one_line(tmp_path, name):
+    values = example() | {"meta_pseudo_labels": {name: {"teacher": "g1"}}}
+    (line,) = lines_of(tmp_path, values)
+    assert "cannot be a model's name; fix: use lower-case letters" in line
+
+
+@pytest.mark.parametrize(
+    ("pairs", "words"),
+    [
+        ({"m1": "m1-teacher"}, ["m1 -> m1-teacher"]),
+        ({"m1": "m2-teacher", "m2": "m1"}, ["m1 -> m2-teacher -> m1", "m2 -> m1 -> m2-teacher"]),
+        (
+            {"m1": "m2-teacher", "m2": "m1-teacher"},
+            ["m1 -> m2-teacher -> m1-teacher", "m2 -> m1-teacher -> m2-teacher"],
+        ),
+    ],
+)
+def test_a_pair_that_begins_with_what_it_makes_is_a_ring(tmp_path, pairs, words):
+    values = example() | {"meta_pseudo_labels": {m: {"teacher": t} for m, t in pairs.items()}}
+    lines = lines_of(tmp_path, values)
+    assert len(lines) == len(pairs)
+    for name, line, ring in zip(pairs, lines, words):
+        assert_names(line, f"meta_pseudo_labels.{name}.teacher")
+        assert f"teaches itself ({ring}); fix: begin the chain at 'teacher'" in line
 
 
 def with_calibrated(block: str, name: str, spec: dict) -> dict:

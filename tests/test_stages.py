@@ -14,6 +14,7 @@ from pipeline import checkpoint, evaluate, files, pseudo_labels, self_training
 from pipeline.__main__ import show
 from pipeline.data import store
 from pipeline.errors import UserError, run
+from pipeline.learner import learning_rate
 from pipeline.params import load
 from stages import (
     baseline,
@@ -104,13 +105,66 @@ def test_the_cards_of_a_pair_hold_the_options_of_its_teachers_consistency(chain)
     assert card("m1")["model"]["uda"] == card("m1-teacher")["model"]["uda"] == uda
 
 
-@pytest.mark.parametrize("name", ["teacher", "g1", "g2"])
-def test_the_val_accuracy_of_the_card_is_that_of_the_weights(chain, name):
+@pytest.mark.parametrize("name", ["teacher", "g1", "g2", "m1", "m1-teacher"])
+def test_what_the_card_says_of_val_is_true_of_the_weights(chain, name):
     network, found = checkpoint.load(f"models/{name}")
     dataset = store.load("data/prepared/base")
     labels = torch.from_numpy(dataset.array("val", "label").copy())
     logits = evaluate.infer(network, dataset.array("val"))
+    loss = evaluate.negative_log_likelihood(logits, labels)
     assert found["metrics"]["val_acc"] == evaluate.accuracy(logits, labels)
+    assert found["metrics"]["val_loss"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_the_curves_of_a_pair_tell_its_networks_apart(chain):
+    """Each with its own learning rate; the clean end is the student's alone."""
+    curves = {}
+    for name in ("m1", "m1-teacher"):
+        with open(f"models/{name}/curves.csv", newline="") as file:
+            curves[name] = list(csv.DictReader(file))
+    recipe, spec = load().training_of("m1"), load().meta_pseudo_labels["m1"]
+    peaks = {"m1": recipe.learning_rate, "m1-teacher": spec.teacher_learning_rate}
+    for name, peak in peaks.items():
+        own = recipe.model_copy(update={"learning_rate": peak})
+        found = [float(row["learning_rate"]) for row in curves[name][:3]]
+        assert found == [learning_rate(own, int(row["step"]) - 1) for row in curves[name][:3]]
+    *rows, clean = curves["m1"]
+    assert [row["teacher/val_loss"] for row in rows] == [
+        row["val_loss"] for row in curves["m1-teacher"]
+    ]
+    assert clean["step"] == "16" and not clean["teacher/val_loss"]
+
+
+def test_a_pairs_teacher_begins_as_it_was_and_a_students_schedule_when_it_learns(chain):
+    values = tiny_values()
+    spec = {"teacher_learning_rate": 1e-9, "student_wait": 5, "training": {"ema": 0.0}}
+    values["meta_pseudo_labels"]["m1"] |= spec
+    write_params(chain, values)
+    meta_pseudo_labels.main(["m1"])
+    before, after = (checkpoint.load(f"models/{name}")[0] for name in ("g1", "m1-teacher"))
+    torch.testing.assert_close(dict(after.named_parameters()), dict(before.named_parameters()))
+    recipe = load().training_of("m1").model_copy(update={"steps": 12 - 5})
+    with open("models/m1/curves.csv", newline="") as file:
+        found = [float(row["learning_rate"]) for row in csv.DictReader(file)]
+    assert found[:3] == [0.0, learning_rate(recipe, 7 - 5), learning_rate(recipe, 11 - 5)]
+
+
+def test_soft_labels_are_refused_before_training_where_networks_are_compiled(chain, monkeypatch):
+    values = tiny_values()
+    values["meta_pseudo_labels"]["m1"]["labels"] = "soft"
+    write_params(chain, values)
+    monkeypatch.setenv("LINEAGE_COMPILE", "true")
+    with pytest.raises(UserError, match=r"m1\.labels\): .* through `compile`; fix: set compile: f"):
+        meta_pseudo_labels.main(["m1"])
+
+
+def test_a_pair_without_a_clean_end_has_the_metrics_of_any_model(chain):
+    values = tiny_values()
+    del values["meta_pseudo_labels"]["m1"]["fine_tune"]
+    write_params(chain, values)
+    meta_pseudo_labels.main(["m1"])
+    assert set(card("m1")["metrics"]) == set(card("m1-teacher")["metrics"])
+    assert set(card("m1")["metrics"]) == {"val_acc", "val_loss"}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -57,6 +57,8 @@ def _one_per_place(error: ValidationError) -> list[dict]:
     """A union reports every branch that failed; one line for the key is enough."""
     seen: dict[tuple, dict] = {}
     for fault in error.errors():
+        if fault["loc"][-1] == "[key]":
+            continue  # a model's name: see `_name_faults`
         place = tuple(part for part in fault["loc"] if not UNION_BRANCH.search(str(part)))
         kind = "union" if place in seen else fault["type"]
         seen[place] = {**fault, "loc": place, "type": kind}
@@ -76,7 +78,8 @@ def _readable(source: Source, fault: dict) -> UserError:
         names = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
         return UserError(where, f"{given!r} is no such choice", nearest(given, names))
     what = f"{given!r} is {wrong(kind)}"
-    return UserError(where, what, f"expected {expected(field)}")
+    entry = block is not None and field is None  # of a dict of models
+    return UserError(where, what, f"expected {'a block of keys' if entry else expected(field)}")
 
 
 def _lineage_faults(source: Source) -> list[UserError]:
@@ -112,7 +115,7 @@ def _models(source: Source) -> Iterator[tuple[tuple, dict]]:
 
 def _name_faults(source: Source, loc: tuple, taken: dict) -> list[UserError]:
     name, where = str(loc[-1]), source.where(loc)
-    if not NAME.fullmatch(name):
+    if not isinstance(loc[-1], str) or not NAME.fullmatch(name):
         fix = "use lower-case letters, digits, '_' and '-', a letter first"
         return [UserError(where, f"'{name}' cannot be a model's name", fix)]
     if name in RESERVED or name in taken:
@@ -132,10 +135,11 @@ def _parent_faults(source: Source, loc: tuple, parents: dict) -> list[UserError]
     if loc[0] in ("generations", "meta_pseudo_labels") and blocks == {"tasks"}:
         what = f"'{parent}' is a task: it answers with classes that the base task does not have"
         return [UserError(where, what, "name the teacher or a generation")]
+    made = (name, teacher_of(name)) if loc[0] == "meta_pseudo_labels" else (name,)
     seen = [name]
     while isinstance(parent, str) and parent in parents:
-        if parent == name:
-            ring = " -> ".join([*seen, name])
+        if parent in made:
+            ring = " -> ".join([*seen, parent])
             return [UserError(where, f"teaches itself ({ring})", "begin the chain at 'teacher'")]
         if parent in seen:
             return []  # a ring further up, reported where it stands
@@ -197,6 +201,8 @@ def _width_faults(source: Source, params: Params) -> list[UserError]:
     specs = {("teacher",): params.teacher}
     specs |= {("generations", name): spec for name, spec in params.generations.items()}
     specs |= {("baselines", name): spec for name, spec in params.baselines.items()}
+    pairs = params.meta_pseudo_labels.items()
+    specs |= {("meta_pseudo_labels", name): spec for name, spec in pairs if spec.network}
     return [
         UserError(source.where((*loc, "width")), f"'{spec.network}' has one width", "set it to 1")
         for loc, spec in specs.items()
@@ -278,6 +284,9 @@ def _pair_faults(source: Source, params: Params, name: str) -> list[UserError]:
     """What Meta Pseudo Labels cannot do."""
     spec, training = params.meta_pseudo_labels[name], params.training_of(name)
     place, errors = ("meta_pseudo_labels", name), []
+    if not spec.network and "width" in spec.model_fields_set:
+        what = f"without `network` the student has the width of its teacher '{spec.teacher}'"
+        errors.append(UserError(source.where((*place, "width")), what, "add `network`"))
     measured = spec.labels == "soft" or spec.feedback == "inner_product"
     if training.optimizer != "sgd" and measured and spec.feedback != "none":
         what = f"'{training.optimizer}' has no such feedback: it is known for sgd"

@@ -119,7 +119,8 @@ def teachers_losses(axes, found: Curve) -> None:
 
 
 def _is_loss(key: str) -> bool:
-    return key not in ("teacher/val_acc", "teacher/val_loss", "teacher/loss")
+    others = ("learning_rate", "val_acc", "val_loss", "loss")
+    return key.removeprefix("teacher/") not in others
 
 
 def _shares(axes, found: Curve, named: dict[str, str]) -> None:
