@@ -256,6 +256,9 @@ def test_a_pair_shows_its_feedback_and_its_teacher_before_and_after(tmp_path, mo
         "m1 student loss_difference 100.0 % not known "
     )
     assert "feedback > 0" in words
+    shares = {"g1": 0.5, "m1": 0.25}
+    words = Reader(written(tmp_path, monkeypatch, params, unlabelled=shares)).words
+    assert "m1 student loss_difference 100.0 % 25.0 % −25.0 " in words
     assert 'href="#meta-pseudo-labels"' in text
 
 
