@@ -1,8 +1,5 @@
 """RandAugment (n=2, m=9) against torchvision and Kornia: `python -m benchmarks.augment`."""
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import torch
 from kornia.augmentation.auto import RandAugment as KorniaRandAugment
@@ -12,7 +9,7 @@ from torchvision.transforms import RandAugment as TorchvisionRandAugment
 from torchvision.transforms import v2
 
 from benchmarks import photographs
-from benchmarks.timing import clock, machine, ratios, repeated, spread, take_turns
+from benchmarks.timing import clock, machine, parser, ratios, repeated, spread, take_turns
 from pipeline.augment import RandAugment, StrongView, WeakView
 
 BATCHES = {8: 256, 32: 256, 64: 256, 224: 32}  # size: images
@@ -37,12 +34,9 @@ def arms(images: Tensor) -> dict:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
-    parser.add_argument("--sizes", type=int, nargs="+", default=list(BATCHES))
-    parser.add_argument("--rounds", type=int, default=21)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    asked = parser(__doc__, rounds=21)
+    asked.add_argument("--sizes", type=int, nargs="+", default=list(BATCHES))
+    options = asked.parse_args()
     torch.set_num_threads(options.threads)
     kind, now = clock()
     print(machine())

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks import photographs
-from benchmarks.timing import machine, ratios, spread, take_turns
+from benchmarks.timing import machine, parser, ratios, spread, take_turns
 from pipeline.augment import WeakView
 
 BATCH = 128
@@ -57,13 +57,10 @@ def exhaust(batches) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
-    parser.add_argument("--num", type=int, default=4096)
-    parser.add_argument("--size", type=int, default=32)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    asked = parser(__doc__, rounds=7)
+    asked.add_argument("--num", type=int, default=4096)
+    asked.add_argument("--size", type=int, default=32)
+    options = asked.parse_args()
     torch.set_num_threads(options.threads)
     images = photographs.load(options.num, options.size, options.images)
     with tempfile.TemporaryDirectory() as folder:

@@ -6,10 +6,8 @@ labelled, weak and strong images with a gradient for all. The arms between take 
 by one. Labels are noise, only the time counts.
 """
 
-import argparse
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import torch
 from PIL import Image
@@ -19,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks import photographs
-from benchmarks.timing import clock, machine, ratios, spread, take_turns
+from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
 from pipeline.data.batches import Batches, Stream
 from pipeline.fit import views
 from pipeline.learner import Learner
@@ -132,11 +130,7 @@ def conventional(images: Tensor) -> Callable[[], object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    options = parser(__doc__, rounds=11).parse_args()
     torch.set_num_threads(options.threads)
     images = photographs.load(1024, 32, options.images)
     kind, now = clock()

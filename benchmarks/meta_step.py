@@ -9,10 +9,8 @@ comes with it, and 1 for the new one: 70. Each arm between takes one thing of ou
 are noise, only the time counts.
 """
 
-import argparse
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -31,7 +29,7 @@ from benchmarks.fixmatch_step import (
     picture_views,
     recipe,
 )
-from benchmarks.timing import clock, machine, ratios, spread, take_turns
+from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
 from pipeline.data.batches import Part
 from pipeline.learner import Learner, full
 from pipeline.machine import Machine, suit
@@ -186,11 +184,7 @@ def arms(images: Tensor, feedback: str, threads: int) -> dict[str, Callable[[], 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    options = parser(__doc__, rounds=11).parse_args()
     torch.set_num_threads(options.threads)
     images = photographs.load(1024, 32, options.images)
     kind, now = clock()

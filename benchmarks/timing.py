@@ -1,5 +1,6 @@
 """Fair timings: arms take turns in one process, and what is reported is a ratio with its spread."""
 
+import argparse
 import platform
 import statistics
 import time
@@ -8,6 +9,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+
+
+def parser(description: str, rounds: int) -> argparse.ArgumentParser:
+    """What every timing asks for: images, rounds (so many if not told), threads."""
+    found = argparse.ArgumentParser(description=description)
+    found.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
+    found.add_argument("--rounds", type=int, default=rounds)
+    found.add_argument("--threads", type=int, default=1)
+    return found
 
 
 def clock() -> tuple[str, Callable[[], float]]:

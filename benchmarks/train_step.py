@@ -3,16 +3,14 @@
 `python -m benchmarks.train_step`; labels are noise, only the time counts.
 """
 
-import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks import photographs
-from benchmarks.timing import clock, machine, ratios, spread, take_turns
+from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
 from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.wide_resnet import WideResNet
 
@@ -70,12 +68,9 @@ def arms(make: Callable, images: Tensor) -> dict[str, Callable[[], None]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    options = parser.parse_args()
+    asked = parser(__doc__, rounds=7)
+    asked.add_argument("--batch", type=int, default=128)
+    options = asked.parse_args()
     torch.set_num_threads(options.threads)
     images = photographs.load(options.batch, 32, options.images)
     view, rng = StrongView(WeakView(), RandAugment(2, 9)), np.random.default_rng(0)

@@ -24,9 +24,10 @@ differentiable in q then, and the teacher descends that gradient, which is exact
 rate, in the place of the feedback.
 
 What state each pass is in. Teacher: training mode; weak view by its own batch statistics, without
-noise (see `methods.consistency`). Student on unlabelled images: training mode. Both labelled
-losses: batch statistics of the labelled images themselves, running averages untouched, no dropout,
-no stochastic depth, float32; so they differ by the step alone.
+noise (`weak_view: joint` puts it into the pass with all others, see `methods.consistency`).
+Student on unlabelled images: training mode. Both labelled losses: batch statistics of the labelled
+images themselves, running averages untouched, no dropout, no stochastic depth, float32; so they
+differ by the step alone.
 
 In forward passes of the labelled batch, a backward pass counted as two, at 7 unlabelled images for
 each labelled one: teacher 3 * 8 + 7, student 3 * 7, labelled losses 2; 54 in all (`inner_product`:

@@ -151,8 +151,10 @@ def at_hand(parent: str, settings: Machine) -> Iterator[tuple[Classifier, Autoca
     """A model for as long as it takes, and the threads that suit it."""
     threads = torch.get_num_threads()
     network, card = checkpoint.load(Path("models") / parent, machine.device(settings))
-    yield network, machine.suit(settings, network, checkpoint.pixels(card))
-    torch.set_num_threads(threads)
+    try:
+        yield network, machine.suit(settings, network, checkpoint.pixels(card))
+    finally:
+        torch.set_num_threads(threads)
 
 
 def corrected(student: dict, teacher: dict, parent: str, asked: int) -> dict:

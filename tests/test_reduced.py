@@ -9,7 +9,7 @@ import test_meta
 import torch
 from conftest import read_curves, same_files, tiny_values, write_params
 from test_checkpoint import card
-from test_meta import CLASSES, compare, correction, expected_correction, flat, learner
+from test_meta import CLASSES, comes_back, compare, correction, expected_correction, flat, learner
 from torch.nn import functional as F
 
 from pipeline import checkpoint, evaluate, pseudo_labels
@@ -95,22 +95,8 @@ def test_neither_images_nor_frozen_students_matter_to_the_calibrator(training, b
 
 @pytest.mark.parametrize("labels", ["hard", "soft"])
 def test_a_pair_comes_back_bit_for_bit(labels, training, batch):
-    options = {"labels": labels, "teacher_learning_rate": 0.05, "baseline_decay": 0.9}
-    recipe = training.model_copy(update={"ema": 0.9})
-    whole, cut, fresh = (learner(recipe, 0.1, 0.9, teach=small, **options) for _ in range(3))
-
-    def go(pair, steps):
-        for step in steps:
-            torch.manual_seed(step)
-            pair.step(batch)
-
-    go(whole, range(6))
-    go(cut, range(3))
-    fresh.load_state({name: value.clone() for name, value in cut.state().items()})
-    go(fresh, range(3, 6))
-    one, two = whole.state(), fresh.state()
-    assert one.keys() == two.keys() and "teacher/ema/layers.2.weight" in one
-    assert all(torch.equal(value, two[name]) for name, value in one.items())
+    state, _ = comes_back(training, batch, teach=small, labels=labels)
+    assert "teacher/ema/layers.2.weight" in state
 
 
 # --- a classifier with a calibrator -----------------------------------------------------------
