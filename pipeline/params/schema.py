@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from pipeline.core.lineage import Entry, Lineage
 from pipeline.params.blocks import Block, Data, Labels, Report, Training
 from pipeline.params.models import (
     AnyModel,
@@ -88,6 +89,21 @@ class Params(Block):
         if name in self.baselines and self.baselines[name].learner != "supervised":
             return self.baselines[name].learner
         return self.parent(name) or "labels"
+
+    def lineage(self) -> Lineage:
+        """Every model that the file names, and who taught it."""
+        return Lineage([self._entry(name) for name in self.models()], self.final)
+
+    def _entry(self, name: str) -> Entry:
+        blocks = ("generations", "baselines", "tasks")
+        block = next((b for b in blocks if name in getattr(self, b)), "teacher")
+        block = "meta_pseudo_labels" if self.pair(name) else block
+        methods: tuple[str, ...] = ()
+        if name in self.tasks:
+            methods = tuple(self.tasks[name].methods)
+        elif name in self.baselines and self.baselines[name].learner != "supervised":
+            methods = (self.baselines[name].learner,)
+        return Entry(name, block, self.parent(name), self.stage_of(name), methods)
 
     def stage_of(self, name: str) -> str:
         """The DVC stage that makes model `name`."""
