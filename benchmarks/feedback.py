@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.data.batches import Part
-from pipeline.learner import cross_entropy, full
-from pipeline.meta import MetaPseudoLabels
-from pipeline.methods.consistency import batch_statistics
+from pipeline.meta.pair import MetaPseudoLabels
+from pipeline.networks.batch_norm import batch_statistics
+from pipeline.training.learner import cross_entropy, full
 
 EXACT = "exact"
 ESTIMATORS = ("loss_difference", "inner_product")

@@ -19,12 +19,14 @@ from torchvision import transforms
 from benchmarks import photographs
 from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
 from pipeline.data.batches import Batches, Stream
-from pipeline.fit import views
-from pipeline.learner import Learner
-from pipeline.methods.consistency import FixMatch
-from pipeline.networks import NETWORKS, Classifier
+from pipeline.methods.semi_supervised.fixmatch import FixMatch
+from pipeline.networks import NETWORKS
+from pipeline.networks.classifier import Classifier
 from pipeline.params import FixMatch as Options
-from pipeline.params import Training, load
+from pipeline.params.check import load
+from pipeline.training.fit import views
+from pipeline.training.learner import Learner
+from pipeline.training.recipe import Training
 
 LABELLED, UNLABELLED, CLASSES = 8, 56, 10
 MEAN, STD = [0.49, 0.48, 0.45], [0.25, 0.24, 0.26]

@@ -21,7 +21,7 @@ from benchmarks.timing import machine, spread, take_turns
 from benchmarks.train_step import training_step
 from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.augment.view import to_device
-from pipeline.machine import Machine
+from pipeline.core.machine import Machine
 
 # the device's own synchronisation is left out: the profiler ends with one
 WAITS = {

@@ -30,13 +30,13 @@ from benchmarks.fixmatch_step import (
     recipe,
 )
 from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
+from pipeline.core.machine import Machine, suit
 from pipeline.data.batches import Part
-from pipeline.learner import Learner, full
-from pipeline.machine import Machine, suit
-from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
-from pipeline.networks import Classifier
-from pipeline.params import MetaPseudoLabels as Options
-from pipeline.params import Training
+from pipeline.meta.options import MetaPseudoLabels as Options
+from pipeline.meta.pair import ConsistentTeacher, MetaPseudoLabels
+from pipeline.networks.classifier import Classifier
+from pipeline.training.learner import Learner, full
+from pipeline.training.recipe import Training
 
 Batch = dict[str, Part]
 FEEDBACKS = ("loss_difference", "inner_product")

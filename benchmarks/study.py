@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import files
+from pipeline.core import files
 
 PROCESSES = 2
 
@@ -124,7 +124,7 @@ def changed(values: dict, arm: Mapping[str, Any], seed: int, test: bool) -> dict
 
 def chain(values: dict) -> dict[str, float]:
     """Run every stage that `values` name, here, in a temporary folder; returns the metrics."""
-    from pipeline.params import load
+    from pipeline.params.check import load
     from stages import (
         baseline,
         extend,
@@ -198,7 +198,7 @@ def _cell(values: list[float]) -> str:
 
 
 def _values(path: Path) -> dict:
-    from pipeline.params.read import read
+    from pipeline.core.yaml_file import read
 
     return read(path).values
 

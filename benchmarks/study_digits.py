@@ -8,7 +8,7 @@ params.yaml's with one task more: `t1_ft`, the default task by plain fine-tuning
 from pathlib import Path
 
 from benchmarks.study import Study, mean_interval, paired, run, summary
-from pipeline.params.read import read
+from pipeline.core.yaml_file import read
 
 PAIRS = [
     ("acc/g1", "acc/teacher"),

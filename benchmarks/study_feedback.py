@@ -47,15 +47,15 @@ from benchmarks import feedback_picture
 from benchmarks.feedback import CONDITIONS, ESTIMATORS, Found, Setting, measure
 from benchmarks.feedback_picture import RATES, RESULTS
 from benchmarks.study import changed, mean_interval
-from pipeline import checkpoint, files, machine, randomness
+from pipeline.core import files, machine, randomness
+from pipeline.core.machine import Machine
+from pipeline.core.yaml_file import read
 from pipeline.data import store
 from pipeline.data.batches import Batches
-from pipeline.machine import Machine
-from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
-from pipeline.networks import Classifier
-from pipeline.params import load
-from pipeline.params.read import read
-from pipeline.self_training import Job, begin, describe, streams
+from pipeline.meta.pair import ConsistentTeacher, MetaPseudoLabels
+from pipeline.networks.classifier import Classifier, checkpoint
+from pipeline.params.check import load
+from pipeline.students.learn import Job, begin, describe, streams
 from stages import prepare, teacher
 
 CPU = torch.device("cpu")
@@ -230,7 +230,9 @@ def begun(seed: int) -> Iterator[Run]:
 
 def _bf16(network: Classifier):
     """As the project fits a network to bf16."""
-    return machine.suit(Machine(device="cpu", threads=1, dtype="bfloat16"), network, pixels=8 * 8)
+    return machine.configure(
+        Machine(device="cpu", threads=1, dtype="bfloat16"), network, pixels=8 * 8
+    )
 
 
 def write(path: Path, rows: list[dict]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from benchmarks import photographs
 from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
 from pipeline.augment import RandAugment, StrongView, WeakView
-from pipeline.wide_resnet import WideResNet
+from pipeline.networks.wide_resnet import WideResNet
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 

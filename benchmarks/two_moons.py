@@ -25,13 +25,15 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.study import mean_interval
-from pipeline import randomness
+from pipeline.core import randomness
 from pipeline.data.batches import Batches, Stream
-from pipeline.learner import Learner
-from pipeline.meta import ConsistentTeacher, MetaPseudoLabels
-from pipeline.networks import Classifier
-from pipeline.params import UDA, Training, load
-from pipeline.params import MetaPseudoLabels as Options
+from pipeline.meta.options import MetaPseudoLabels as Options
+from pipeline.meta.pair import ConsistentTeacher, MetaPseudoLabels
+from pipeline.networks.classifier import Classifier
+from pipeline.params import UDA
+from pipeline.params.check import load
+from pipeline.training.learner import Learner
+from pipeline.training.recipe import Training
 
 LABELLED, UNLABELLED, VAL, TEST, NOISE = 3, 1000, 1000, 1000, 0.1
 STEPS, BATCH, HIDDEN, RATE = 1000, 256, 64, 0.01

@@ -1,28 +1,26 @@
-"""baseline@b: a yardstick from the same images and by the same loop -> models/b."""
+"""baseline@b: a model to compare with, from the same images by the same loop -> models/b."""
+
+from collections.abc import Sequence
 
 from pipeline import tracking
 from pipeline.data import store
-from pipeline.errors import run
-from pipeline.methods import METHODS
-from pipeline.params import load
-from pipeline.self_training import Job, learn
-from pipeline.stage import argument
+from pipeline.params.check import load
+from pipeline.running import run
+from pipeline.running.entry import argument, enter
+from pipeline.students.learn import Job, learn
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Train by labels alone, or with labels for the others made on the way."""
     params = load()
     name = argument("baseline", params.baselines, argv)
-    spec = params.baselines[name]
-    methods = []
-    if spec.learner != "supervised":
-        methods = [METHODS[spec.learner](getattr(spec, spec.learner))]
-    job = Job(name, params, store.load("data/prepared/base"), parents={}, methods=methods)
-    with tracking.stage_run(f"baseline@{name}") as tracker:
-        card = learn(job, f"baseline@{name}", tracker)
+    config, stage = params.config(name), f"baseline@{name}"
+    dataset = store.load("data/prepared/base")
+    with tracking.stage_run(stage) as tracker:
+        card = learn(Job(config, dataset, run.begin(stage, name, config.seed, tracker)))
         tracking.record_model(tracker, card)
-    print(f"baseline@{name}: val accuracy {card['metrics']['val_acc']:.4f}")
+    print(f"{stage}: val accuracy {card['metrics']['val_acc']:.4f}")
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -1,29 +1,32 @@
 """meta_pseudo_labels@m: a student that corrects its teacher -> models/m, models/m-teacher."""
 
-from pipeline import checkpoint, tracking
+from collections.abc import Sequence
+
+from pipeline import tracking
 from pipeline.data import store
-from pipeline.errors import run
-from pipeline.meta_training import learn_with_teacher
-from pipeline.params import load
-from pipeline.self_training import Job
-from pipeline.stage import argument
+from pipeline.meta.train import learn_with_teacher
+from pipeline.networks import checkpoint
+from pipeline.params.check import load
+from pipeline.running import run
+from pipeline.running.entry import argument, enter
+from pipeline.students.learn import Job
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Train the pair."""
     params = load()
     name = argument("meta_pseudo_labels", params.meta_pseudo_labels, argv)
-    stage = f"meta_pseudo_labels@{name}"
-    parent = params.meta_pseudo_labels[name].teacher
-    taught = checkpoint.read_card(f"models/{parent}")
+    config, stage = params.config(name), f"meta_pseudo_labels@{name}"
+    before = checkpoint.read_card(f"models/{config.parent.name}")
     dataset = store.load("data/prepared/base")
-    job = Job(name, params, dataset, {parent: taught["sha256"]})
     with tracking.stage_run(stage) as tracker:
-        student, teacher = learn_with_teacher(job, stage, tracker)
+        started = run.begin(stage, name, config.seed, tracker)
+        job = Job(config, dataset, started, {before["name"]: before["sha256"]})
+        student, teacher = learn_with_teacher(job)
         tracking.record_model(tracker, student)
-    for card in (taught, teacher, student):
+    for card in (before, teacher, student):
         print(f"{stage}: {card['name']}: val accuracy {card['metrics']['val_acc']:.4f}")
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -1,14 +1,16 @@
 """prepare: a source of images -> data/prepared/base, split and stored as uint8 arrays."""
 
+from collections.abc import Sequence
+
 from pipeline import tracking
-from pipeline.data.prepare import prepare
-from pipeline.errors import run
-from pipeline.params import load
-from pipeline.stage import no_argument
+from pipeline.params.check import load
+from pipeline.running.entry import enter, no_argument
+from pipeline.sources.prepare import prepare
 
 
-def main() -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Prepare the base task."""
+    no_argument("prepare", argv)
     data = load().data
     dataset = prepare(data, "base", data.classes, data.labels_per_class)
     print(f"prepare: {dataset.describe()}")
@@ -16,11 +18,5 @@ def main() -> None:
         tracking.record_data(tracker, data.model_dump(), dataset.card, dataset.folder)
 
 
-def alone() -> None:
-    """`main`, with no word on the command line."""
-    no_argument("prepare")
-    main()
-
-
 if __name__ == "__main__":
-    run(alone)
+    enter(main)

@@ -1,13 +1,14 @@
 """prepare_task@t: the new classes of task t -> data/prepared/t, split as `prepare` splits."""
 
+from collections.abc import Sequence
+
 from pipeline import tracking
-from pipeline.data.prepare import prepare
-from pipeline.errors import run
-from pipeline.params import load
-from pipeline.stage import argument
+from pipeline.params.check import load
+from pipeline.running.entry import argument, enter
+from pipeline.sources.prepare import prepare
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Prepare one task."""
     params = load()
     name = argument("prepare_task", params.tasks, argv)
@@ -20,4 +21,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -3,11 +3,11 @@
 import shutil
 from pathlib import Path
 
-from pipeline import files, gate, tracking
-from pipeline.errors import run
+from pipeline import tracking
+from pipeline.core import files
 from pipeline.params import load
-from pipeline.report import measure, page, plots, tables
-from pipeline.stage import no_argument
+from pipeline.report import gate, measure, page, plots, tables
+from pipeline.running.entry import no_argument, run
 
 OUT = Path("report")
 

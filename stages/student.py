@@ -1,37 +1,47 @@
 """student@g: labels and pseudo-labels under noise -> models/g."""
 
 import sys
+from collections.abc import Sequence
 
-from pipeline import checkpoint, pseudo_labels, tracking
+from pipeline import tracking
+from pipeline.core.errors import UserError
 from pipeline.data import store
-from pipeline.errors import UserError, run
-from pipeline.params import load
-from pipeline.self_training import Job, learn, num_parameters
-from pipeline.stage import argument
+from pipeline.labelling import pseudo_labels
+from pipeline.networks import checkpoint
+from pipeline.params.check import load
+from pipeline.running import run
+from pipeline.running.entry import argument, enter
+from pipeline.students.learn import Job, learn, size
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] = ()) -> None:
     """Check that the pseudo-labels are of this teacher and these images, then train."""
     params = load()
     name = argument("student", params.generations, argv)
+    config, stage = params.config(name), f"student@{name}"
     dataset = store.load("data/prepared/base")
     path = f"data/pseudo_labels/{name}.safetensors"
     labels, made_from = pseudo_labels.load(path)
-    parent = params.generations[name].teacher
-    teacher = checkpoint.read_card(f"models/{parent}")
+    teacher = checkpoint.read_card(f"models/{config.parent.name}")
     check(path, made_from, teacher, dataset)
-    job = Job(name, params, dataset, {parent: teacher["sha256"]}, labels)
-    size = num_parameters(job)
-    if size < teacher["num_parameters"]:
+    with tracking.stage_run(stage) as tracker:
+        started = run.begin(stage, name, config.seed, tracker)
+        parents = {teacher["name"]: teacher["sha256"]}
+        job = Job(config, dataset, started, parents, labels, made_from["images_seen"])
+        warn_if_smaller(size(job), name, teacher)
+        card = learn(job)
+        tracking.record_model(tracker, card)
+    print(f"{stage}: val accuracy {card['metrics']['val_acc']:.4f}")
+
+
+def warn_if_smaller(weights: int, name: str, teacher: dict) -> None:
+    """A student is meant to be at least as large as its teacher."""
+    if weights < teacher["num_parameters"]:
         print(
-            f"warning: {name} ({size:,} weights) is smaller than its teacher "
-            f"{parent} ({teacher['num_parameters']:,})",
+            f"warning: {name} ({weights:,} weights) is smaller than its teacher "
+            f"{teacher['name']} ({teacher['num_parameters']:,})",
             file=sys.stderr,
         )
-    with tracking.stage_run(f"student@{name}") as tracker:
-        card = learn(job, f"student@{name}", tracker)
-        tracking.record_model(tracker, card)
-    print(f"student@{name}: val accuracy {card['metrics']['val_acc']:.4f}")
 
 
 def check(path: str, made_from: dict, teacher: dict, dataset: store.Dataset) -> None:
@@ -56,4 +66,4 @@ def check(path: str, made_from: dict, teacher: dict, dataset: store.Dataset) -> 
 
 
 if __name__ == "__main__":
-    run(main)
+    enter(main)

@@ -1,28 +1,25 @@
-"""teacher: the labelled images -> models/teacher."""
+"""teacher: the labelled images, and what its methods make of the others -> models/teacher."""
+
+from collections.abc import Sequence
 
 from pipeline import tracking
 from pipeline.data import store
-from pipeline.errors import run
-from pipeline.params import load
-from pipeline.self_training import Job, learn
-from pipeline.stage import no_argument
+from pipeline.params.check import load
+from pipeline.running import run
+from pipeline.running.entry import enter, no_argument
+from pipeline.students.learn import Job, learn
 
 
-def main() -> None:
-    """Train on the labels alone."""
-    params = load()
-    job = Job("teacher", params, store.load("data/prepared/base"), parents={})
+def main(argv: Sequence[str] = ()) -> None:
+    """Train the first model."""
+    no_argument("teacher", argv)
+    config = load().config("teacher")
+    dataset = store.load("data/prepared/base")
     with tracking.stage_run("teacher") as tracker:
-        card = learn(job, "teacher", tracker)
+        card = learn(Job(config, dataset, run.begin("teacher", "teacher", config.seed, tracker)))
         tracking.record_model(tracker, card)
     print(f"teacher: val accuracy {card['metrics']['val_acc']:.4f}")
 
 
-def alone() -> None:
-    """`main`, with no word on the command line."""
-    no_argument("teacher")
-    main()
-
-
 if __name__ == "__main__":
-    run(alone)
+    enter(main)

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from pipeline.params import load
-from pipeline.params.read import read
+from pipeline.core.yaml_file import read
+from pipeline.params.check import load
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = ("DVC_ROOT", "DVC_EXP_NAME", "MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")
@@ -99,10 +99,10 @@ def tiny_values() -> dict:
     }
     values["labels"] |= {"threshold": 0.0, "share": 0.5, "balance": "equal", "kind": "soft"}
     task = {"base": "g2", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
-    task |= {"methods": ["lwf"], "lwf": {"weight": 1.0, "temperature": 2.0, "warmup_steps": 5}}
+    task["methods"] = {"lwf": {"warmup_steps": 5}}
     generations["g2"]["fine_tune"] = {"steps": 4, "learning_rate": 0.01, "image_size": 0}
-    baseline = {"learner": "fixmatch", "network": "small_cnn", "width": 0.25}
-    baseline |= {"fixmatch": {"weight": 1.0, "threshold": 0.5}}
+    baseline = {"network": "small_cnn", "width": 0.25}
+    baseline["methods"] = {"fixmatch": {"threshold": 0.5}}
     pair = {"teacher": "g1", "teacher_learning_rate": 0.01}  # and the network of g1
     pair |= {"fine_tune": {"steps": 4, "learning_rate": 0.01}}
     pair["fine_tune"]["image_size"] = 0
@@ -167,8 +167,8 @@ def run_chain() -> None:
         student.main([generation])
     for pair in params.meta_pseudo_labels:
         meta_pseudo_labels.main([pair])
-    for yardstick in params.baselines:
-        baseline.main([yardstick])
+    for name in params.baselines:
+        baseline.main([name])
     for task in params.tasks:
         prepare_task.main([task])
         extend.main([task])

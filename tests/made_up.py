@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from conftest import tiny_values
 
-from pipeline.params import Params
+from pipeline.params.schema import Params
 from pipeline.report import measure
 
 HEAD = "step,learning_rate,loss,val_acc,val_loss,"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from pipeline import gate
+from pipeline.report import gate
 
 
 def answers(right: int, wrong: int) -> np.ndarray:

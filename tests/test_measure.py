@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn import metrics as oracle
 
-from pipeline import evaluate
-from pipeline.networks import NETWORKS, Classifier
+from pipeline.networks import NETWORKS
+from pipeline.networks.classifier import Classifier, evaluate
 from pipeline.report import measure
 
 

@@ -8,8 +8,7 @@ import made_up
 import numpy as np
 import pytest
 
-from pipeline import gate
-from pipeline.report import measure, page
+from pipeline.report import gate, measure, page
 from pipeline.report.headline import gain
 from pipeline.report.markup import between, counted, listed, percent, points, short, tag
 

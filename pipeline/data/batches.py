@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import randomness
+from pipeline.core import randomness
 
 
 class View(Protocol):
@@ -33,6 +33,8 @@ class Stream:
         num: samples per step; may exceed M.
         view: the random view to take.
         weights: weight of each sample (M,), on the device; None = all 1.
+        soft: whether the targets are a model's probabilities, which say already how sure it is, and
+            not single classes, which label smoothing is for.
         index: the image of each sample, int64 (M,), repeats allowed; None = image i for sample i.
         device: where batches go, if the images are not there already.
         order: the name of the stream whose random order this one shares, for a second view of the
@@ -47,6 +49,7 @@ class Stream:
     index: np.ndarray | None = None
     device: torch.device = torch.device("cpu")
     order: str = ""
+    soft: bool = False
 
     def __len__(self) -> int:
         return len(self.images if self.index is None else self.index)
@@ -72,6 +75,7 @@ class Part(NamedTuple):
     targets: Tensor | None  # (n, K)
     weights: Tensor | None  # (n,)
     rows: Tensor  # int64 (n,): which samples of the stream
+    soft: bool = False  # whether the targets are probabilities, see `Stream`
 
 
 class Batches:
@@ -86,11 +90,6 @@ class Batches:
         self.streams = streams
         self._key = (seed, model)
         self._epoch = lru_cache(maxsize=8)(self._shuffled)
-
-    @property
-    def images_per_step(self) -> int:
-        """Images that go through the network at a step, every view counted."""
-        return sum(stream.num for stream in self.streams.values())
 
     def __call__(self, step: int) -> dict[str, Part]:
         """The batch of `step` (0, 1, ...): the same whenever and however often it is asked for."""
@@ -107,6 +106,7 @@ class Batches:
             targets=None if stream.targets is None else stream.targets[rows],
             weights=None if stream.weights is None else stream.weights[rows],
             rows=rows,
+            soft=stream.soft,
         )
 
     def _rows(self, name: str, step: int) -> np.ndarray:

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import files
-from pipeline.data.splits import SPLITS
-from pipeline.errors import UserError
+from pipeline.core import files
+from pipeline.core.errors import UserError
 
 SCHEMA = 1
+SPLITS = ("labelled", "unlabelled", "val", "test")
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pipeline.core.errors import UserError
 from pipeline.data import store
-from pipeline.errors import UserError
 
 PREPARED = Path("data/prepared")
 
@@ -32,8 +32,8 @@ def dataset(task: str) -> store.Dataset:
     return store.load(PREPARED / task)
 
 
-def is_told(card: dict) -> bool:
-    """Whether the model is told the task of an image (scenario `task`)."""
+def is_task_known(card: dict) -> bool:
+    """Whether a model answers with the task of each image known (scenario `task`)."""
     return card.get("task", {}).get("scenario") == "task"
 
 
@@ -48,7 +48,7 @@ def known(card: dict, split: str) -> list[Known]:
     Raises:
         UserError: data are missing, damaged, or have other classes than the head.
     """
-    found, start = [], 0
+    known_tasks, start = [], 0
     for head in card["heads"]:
         data = dataset(head["task"])
         if data.classes != head["classes"]:
@@ -60,6 +60,6 @@ def known(card: dict, split: str) -> list[Known]:
         images = torch.from_numpy(data.array(split).copy())
         labels = torch.from_numpy(data.array(split, "label") + start)
         block = slice(start, start + len(data.classes))
-        found.append(Known(head["task"], images, labels, block))
+        known_tasks.append(Known(head["task"], images, labels, block))
         start = block.stop
-    return found
+    return known_tasks

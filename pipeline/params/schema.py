@@ -1,21 +1,35 @@
-"""The whole of params.yaml. Every description of a key is also a line of the README."""
+"""The whole of params.yaml, assembled from the blocks of the rooms that obey them."""
 
 from __future__ import annotations
 
 from pydantic import Field
 
-from pipeline.core.lineage import Entry, Lineage
-from pipeline.params.blocks import Block, Data, Labels, Report, Training
-from pipeline.params.models import (
-    AnyModel,
-    Baseline,
-    Generation,
-    MetaPseudoLabels,
-    MetaTeacher,
-    Task,
-    Teacher,
-    teacher_of,
-)
+from pipeline.continual.options import Task
+from pipeline.core.block import Block
+from pipeline.core.lineage import Entry, Lineage, corrected
+from pipeline.labelling.rule import Labels
+from pipeline.meta.options import MetaPseudoLabels, MetaTeacher
+from pipeline.report.options import Report
+from pipeline.sources.options import Data
+from pipeline.students.generation import Generation
+from pipeline.students.options import Baseline, Teacher
+from pipeline.training.model import ModelConfig
+from pipeline.training.recipe import Training
+
+AnyModel = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | Task
+# Blocks of models by name: the key of a parent, if they have one, and the stage that makes them.
+PARENT_KEY = {
+    "generations": "teacher",
+    "meta_pseudo_labels": "teacher",
+    "baselines": None,
+    "tasks": "base",
+}
+STAGE = {
+    "generations": "student",
+    "meta_pseudo_labels": "meta_pseudo_labels",
+    "baselines": "baseline",
+    "tasks": "extend",
+}
 
 
 class Params(Block):
@@ -30,108 +44,72 @@ class Params(Block):
     meta_pseudo_labels: dict[str, MetaPseudoLabels] = Field(
         description="name: student that corrects its teacher; `{}` for none"
     )
-    baselines: dict[str, Baseline] = Field(description="name: yardstick; `{}` for none")
+    baselines: dict[str, Baseline] = Field(description="name: model to compare with; `{}` for none")
     tasks: dict[str, Task] = Field(description="name: what to learn on top; `{}` for none")
     final: str = Field(description="the model meant to ship")
     report: Report
 
-    def models(self) -> dict[str, AnyModel]:
-        """Every model by name, parents before children."""
-        waiting: dict[str, AnyModel] = {"teacher": self.teacher, **self.generations}
-        for name, spec in self.meta_pseudo_labels.items():
-            waiting[name] = spec
-            corrected = MetaTeacher(teacher=spec.teacher, training=spec.training)
-            waiting[teacher_of(name)] = corrected
-        waiting |= self.baselines | self.tasks
-        models: dict[str, AnyModel] = {}
-        while waiting:
-            name = next(n for n in waiting if self.parent(n) in {None, *models})
-            models[name] = waiting.pop(name)
-        return models
+    def places(self) -> dict[str, tuple[str, ...]]:
+        """Where in the file each model stands, by its name; what a teacher becomes in Meta Pseudo
+        Labels stands where its student does."""
+        places: dict[str, tuple[str, ...]] = {"teacher": ("teacher",)}
+        for block in PARENT_KEY:
+            places |= {name: (block, name) for name in getattr(self, block)}
+        pairs = self.meta_pseudo_labels
+        return places | {corrected(name): ("meta_pseudo_labels", name) for name in pairs}
+
+    def options(self, name: str) -> AnyModel:
+        """The block of model `name`."""
+        place = self.places()[name]
+        if len(place) == 1:
+            return self.teacher
+        options = getattr(self, place[0])[place[1]]
+        if place[1] == name:
+            return options
+        return MetaTeacher(teacher=options.teacher, training=options.training)
 
     def parent(self, name: str) -> str | None:
         """The model that taught or was extended into `name`; None for one from labels."""
-        if name in self.generations:
-            return self.generations[name].teacher
-        if pair := self.pair(name):
-            return self.meta_pseudo_labels[pair].teacher
-        return self.tasks[name].base if name in self.tasks else None
-
-    def pair(self, name: str) -> str | None:
-        """The entry of `meta_pseudo_labels` that makes model `name`, as student or as teacher."""
-        return next((m for m in self.meta_pseudo_labels if name in (m, teacher_of(m))), None)
-
-    def trio(self, pair: str) -> tuple[str, str, str]:
-        """Of an entry of `meta_pseudo_labels`: its teacher before, that teacher after, the
-        student."""
-        return self.meta_pseudo_labels[pair].teacher, teacher_of(pair), pair
-
-    def calibrated(self, name: str) -> bool:
-        """Whether a calibrator stands behind a model's heads: what the teacher of a reduced entry
-        of `meta_pseudo_labels` becomes, and what that becomes as a teacher."""
-        pair = self.pair(name)
-        if pair is None or name == pair:
-            return False
-        spec = self.meta_pseudo_labels[pair]
-        return spec.reduced or self.calibrated(spec.teacher)
-
-    def architecture(self, name: str) -> tuple[str, float]:
-        """Network and width of a model, its own or what it comes from."""
-        spec = self.models()[name]
-        if getattr(spec, "network", None):
-            return spec.network, spec.width
-        return self.architecture(self.parent(name))
-
-    def taught_by(self, name: str) -> str:
-        """What `name` learnt from, for people: a model, labels, or the way of a yardstick."""
-        if self.pair(name):
-            return f"{self.parent(name)} (meta)"
-        if name in self.baselines and self.baselines[name].learner != "supervised":
-            return self.baselines[name].learner
-        return self.parent(name) or "labels"
+        key = PARENT_KEY.get(self.places()[name][0])
+        return getattr(self.options(name), key) if key else None
 
     def lineage(self) -> Lineage:
         """Every model that the file names, and who taught it."""
-        return Lineage([self._entry(name) for name in self.models()], self.final)
+        return Lineage([self._entry(name) for name in self.places()], self.final)
 
     def _entry(self, name: str) -> Entry:
-        blocks = ("generations", "baselines", "tasks")
-        block = next((b for b in blocks if name in getattr(self, b)), "teacher")
-        block = "meta_pseudo_labels" if self.pair(name) else block
-        methods: tuple[str, ...] = ()
-        if name in self.tasks:
-            methods = tuple(self.tasks[name].methods)
-        elif name in self.baselines and self.baselines[name].learner != "supervised":
-            methods = (self.baselines[name].learner,)
-        return Entry(name, block, self.parent(name), self.stage_of(name), methods)
+        block, *key = self.places()[name]
+        stage = "@".join([STAGE.get(block, block), *key])
+        methods = getattr(self.options(name), "methods", None)
+        return Entry(name, block, self.parent(name), stage, methods.names if methods else ())
 
-    def stage_of(self, name: str) -> str:
-        """The DVC stage that makes model `name`."""
-        if name in self.tasks:
-            return f"extend@{name}"
-        if name in self.baselines:
-            return f"baseline@{name}"
-        if pair := self.pair(name):
-            return f"meta_pseudo_labels@{pair}"
-        return f"student@{name}" if name in self.generations else name
+    def config(self, name: str) -> ModelConfig:
+        """Model `name` with all that it takes from the shared blocks and from its parent."""
+        options, parent = self.options(name), self.parent(name)
+        above = self.config(parent) if parent else None
+        network, width = getattr(options, "network", None), getattr(options, "width", 1.0)
+        if network is None:
+            network, width = above.network, above.width
+        return ModelConfig(
+            name=name,
+            key=".".join(self.places()[name]),
+            seed=self.seed,
+            options=options,
+            training=self.training.override(options.training),
+            network=network,
+            width=width,
+            parent=above,
+            calibrated=self._calibrated(name, above),
+        )
 
-    def chain(self, name: str) -> list[str]:
-        """The models from the first to `name`, each the parent of the next."""
-        chain: list[str] = []
-        model: str | None = name
-        while model:
-            chain.insert(0, model)
-            model = self.parent(model)
-        return chain
-
-    def training_of(self, name: str) -> Training:
-        """The shared training block with the overrides of model `name`."""
-        return _overridden(self.training, self.models()[name].training)
+    def _calibrated(self, name: str, above: ModelConfig | None) -> bool:
+        """What the teacher of a reduced pair becomes has a calibrator, and so has what that becomes
+        as a teacher."""
+        block, *key = self.places()[name]
+        if block != "meta_pseudo_labels" or name == key[0]:
+            return False
+        return self.meta_pseudo_labels[key[0]].reduced or above.calibrated
 
     def labels_of(self, name: str) -> Labels:
-        """The shared labels block with the overrides of generation `name`."""
-        return _overridden(self.labels, self.generations[name].labels)
-
-
-def _overridden(block: Block, override: Block) -> Block:
-    return block.model_copy(update={k: getattr(override, k) for k in override.model_fields_set})
+        """The shared labels block with the keys of generation `name`."""
+        return self.labels.override(self.generations[name].labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from pipeline.params.blocks import Block
+from pipeline.core.block import Block
 from pipeline.params.schema import Params
 
 
@@ -15,7 +15,7 @@ def schema_at(loc: tuple) -> tuple[type[Block] | None, Any]:
     for part in loc:
         if block is None:
             return None, field
-        known = block.keys().get(str(part))
+        known = block.by_key().get(str(part))
         if known is None:
             # a name in a dict of models, or an index in a list, keeps the field before it
             inner = block_in(field.annotation) if field is not None else None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from matplotlib.lines import Line2D
 
-from pipeline.gate import Verdict
-from pipeline.params import Params
+from typing import Any as Params
 from pipeline.report.calibration import NUM_BINS, Bins, Calibration, calibrate
 from pipeline.report.figures import INK, canvas, style, svg
+from pipeline.report.gate import Verdict
 from pipeline.report.headline import last_generation
 from pipeline.report.markup import Html, percent, section, table, tag
 from pipeline.report.measure import Measured

@@ -7,9 +7,9 @@ import io
 
 import numpy as np
 
-from pipeline import evaluate
-from pipeline.gate import Verdict
-from pipeline.params import Params
+from pipeline.networks import evaluate
+from typing import Any as Params
+from pipeline.report.gate import Verdict
 from pipeline.report.headline import last_generation, last_split
 from pipeline.report.markup import Html, counted, fold, percent, section, short, tag
 from pipeline.report.measure import Measured

@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib.figure import Figure
 
-from pipeline import files
+from pipeline.core import files
 from pipeline.report.markup import Html, tag
 
 INK = "#1d2126"  # of every line and letter that is no series; the page's own ink in SVG

@@ -6,9 +6,9 @@ from math import sqrt
 
 import numpy as np
 
-from pipeline.gate import LEVEL, Verdict
-from pipeline.params import Params
+from typing import Any as Params
 from pipeline.report import continual
+from pipeline.report.gate import LEVEL, Verdict
 from pipeline.report.markup import Html, between, counted, join, listed, percent, points, tag
 from pipeline.report.measure import Measured, interval
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pipeline.params import Params
+from typing import Any as Params
 from pipeline.report.headline import last_split
 from pipeline.report.markup import Html, counted, listed, percent, section, short, tag
 from pipeline.report.measure import LabelQuality, Measured, interval

@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline import checkpoint, evaluate, files, machine, pseudo_labels
+from pipeline.core import files, machine
 from pipeline.data import tasks
-from pipeline.networks import Classifier
-from pipeline.params import Params
+from pipeline.labelling import pseudo_labels
+from pipeline.networks import checkpoint, evaluate
+from pipeline.networks.classifier import Classifier
+from typing import Any as Params
 from pipeline.report import continual
 
 

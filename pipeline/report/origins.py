@@ -7,12 +7,12 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from pipeline import times
-from pipeline.params import Params
+from typing import Any as Params
 from pipeline.report import plots
 from pipeline.report.figures import canvas, svg
 from pipeline.report.markup import Html, fold, section, table, tag
 from pipeline.report.measure import Measured
+from pipeline.running import times
 
 PACKAGES = ["torch", "torchvision", "kornia", "dvc", "mlflow", "numpy", "scikit-learn"]
 

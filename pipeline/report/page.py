@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline import files
-from pipeline.gate import Verdict
-from pipeline.params import Params
+from pipeline.core import files
+from typing import Any as Params
 from pipeline.report import (
     confidence,
     confusion,
@@ -22,6 +21,7 @@ from pipeline.report import (
     pairs,
     remembered,
 )
+from pipeline.report.gate import Verdict
 from pipeline.report.markup import Html, join, tag
 from pipeline.report.measure import LabelQuality, Measured
 

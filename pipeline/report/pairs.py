@@ -3,7 +3,7 @@ teacher."""
 
 from __future__ import annotations
 
-from pipeline.params import Params
+from typing import Any as Params
 from pipeline.report import plots
 from pipeline.report.figures import canvas, svg
 from pipeline.report.headline import last_split

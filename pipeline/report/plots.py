@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
-from pipeline import evaluate
+from pipeline.networks import evaluate
 from pipeline.report.figures import BLUE, INK, ORANGE, canvas, png, style
 from pipeline.report.markup import short
 from pipeline.report.measure import LabelQuality, Measured, interval

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.params import Params
+from typing import Any as Params
 from pipeline.report import continual
 from pipeline.report.confusion import RIGHT, cell
 from pipeline.report.headline import last_split

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.core.errors import UserError
+from typing import Any as Params
 
 
 def closing_table(params: Params, metrics: Mapping[str, float], verdict: Mapping) -> str:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipeline import files
+from pipeline.core import files
 from pipeline.report.measure import LabelQuality, Measured, interval
 
 

@@ -9,7 +9,7 @@ import sys
 import time
 from urllib.parse import urlparse
 
-from pipeline.errors import UserError
+from pipeline.core.errors import UserError
 from pipeline.tracking.tracker import PIPELINES, connect, uri
 
 COMPARE = "?workflowType=machine_learning&compareRunsMode=CHART"  # else it opens on another page

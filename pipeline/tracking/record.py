@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.gate import Verdict
-from pipeline.params import Params
+from typing import Any as Params
+from pipeline.report.gate import Verdict
 from pipeline.tracking import registry
 from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, start
 

@@ -9,8 +9,10 @@ from typing import Any
 
 from filelock import FileLock
 
-from pipeline import checkpoint, export, files, machine
-from pipeline.params import Params
+from pipeline.core import files, machine
+from pipeline.networks import checkpoint
+from typing import Any as Params
+from pipeline.tracking import servable as export
 from pipeline.tracking.tracker import NullTracker, uri
 
 CHAMPION = "champion"

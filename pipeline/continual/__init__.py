@@ -1,0 +1,1 @@
+"""New tasks on top of a model."""

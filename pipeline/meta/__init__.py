@@ -1,0 +1,1 @@
+"""Meta Pseudo Labels: a student that corrects its teacher."""

@@ -1,0 +1,36 @@
+"""FixMatch (Sohn et al. 2020, arXiv:2001.07685).
+
+    L = weight * mean over all unlabelled of 1[max p_w >= threshold] * H(argmax p_w, p_s)
+
+p_w and p_s are the answers to the weak and the strong view.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from pipeline.methods.semi_supervised.consistency import Consistency
+
+
+class FixMatch(Consistency):
+    """FixMatch (Sohn et al. 2020): the strong view is to be of the class that the weak one surely
+    is.
+
+    Alone, or beside methods that do not compare two views themselves.
+    """
+
+    class Options(Consistency.Options):
+        """Of FixMatch."""
+
+        threshold: float = Field(0.95, ge=0, le=1, description="least confidence on the weak view")
+
+    name = "fixmatch"
+    excludes = ("uda",)
+
+    def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
+        confidence, label = weak.softmax(1).max(1)
+        # not F.one_hot, which reads its input back from the device to check it
+        hard = torch.zeros_like(weak).scatter_(1, label[:, None], 1.0)
+        return hard, (confidence >= self.options.threshold).to(weak.dtype)

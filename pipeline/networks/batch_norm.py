@@ -1,0 +1,59 @@
+"""BatchNorm by a batch's own statistics, without a trace in the running averages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.core.errors import UserError
+
+
+@contextmanager
+def batch_statistics(network: nn.Module) -> Iterator[None]:
+    """Evaluation mode but for BatchNorm, which normalises by the batch and records nothing."""
+    was = {module: module.training for module in network.modules()}
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    averages = [norm.track_running_stats for norm in norms]
+    network.eval()
+    for norm in norms:
+        norm.train()
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm, tracked in zip(norms, averages):
+            norm.track_running_stats = tracked
+        for module, training in was.items():
+            module.training = training
+
+
+@torch.no_grad()
+def check_one_image(network: nn.Module, image: Tensor) -> None:
+    """Refuse to train on one image at a time where the network shrinks it to one pixel: a single
+    value of a channel has no variance to normalise by.
+
+    Args:
+        network: in the mode that it trains in; left as it is.
+        image: any (1, C, H, W).
+
+    Raises:
+        UserError: a BatchNorm layer in training mode would see a single value.
+    """
+    sizes: list[int] = []
+    norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    modes = {module: module.training for module in network.modules()}
+    hooks = [
+        norm.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0][0, 0].numel()))
+        for norm in norms
+    ]
+    network.eval()(image)
+    for hook in hooks:
+        hook.remove()
+    for module, training in modes.items():
+        module.training = training
+    if 1 in sizes:
+        what = "a pass over one image that the network shrinks to one pixel has no variance"
+        raise UserError("training.batch_size", what, "raise it to 2 or more")

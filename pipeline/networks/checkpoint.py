@@ -1,0 +1,147 @@
+"""A finished model on disk: `model.safetensors`, and `card.json` that says what it is.
+
+The card holds no clock, host or path, so that the same seed gives the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from pipeline.core import files
+from pipeline.core.errors import UserError
+from pipeline.networks import NETWORKS
+from pipeline.networks.classifier import Classifier, num_parameters
+
+SCHEMA = 3  # 2: `network.image_size`; 3: `methods`, images of every pass counted
+
+
+def build(card: dict) -> Classifier:
+    """The classifier that a card describes, with fresh weights from torch's generator.
+
+    Raises:
+        UserError: the images are too small for the network.
+    """
+    spec = card["network"]
+    check_images(card, spec["image_size"])
+    channels = card["image_shape"][0]
+    backbone = NETWORKS[spec["name"]].build(channels, spec["width"], spec["stochastic_depth"])
+    heads = {head["task"]: len(head["classes"]) for head in card["heads"]}
+    normalisation = card["normalisation"]
+    return Classifier(
+        backbone,
+        heads,
+        normalisation["mean"],
+        normalisation["std"],
+        spec["dropout"],
+        spec["image_size"],
+        spec.get("calibrator", 0),
+    )
+
+
+def check_images(card: dict, image_size: int) -> None:
+    """Refuse images that a card's network would shrink to nothing.
+
+    Args:
+        image_size: side that they are resized to; 0 = as they are.
+
+    Raises:
+        UserError: a side is under the network's least.
+    """
+    network = card["network"]["name"]
+    least = NETWORKS[network].least_side
+    height, width = [image_size] * 2 if image_size else card["image_shape"][1:]
+    if min(height, width) < least:
+        what = f"'{network}' needs images of at least {least}x{least}, these are {height}x{width}"
+        fix = "raise image_size, or choose another network"
+        raise UserError(f"network of {card['name']}", what, fix)
+
+
+def pixels(card: dict) -> int:
+    """Pixels of a channel of the images that a card's network sees inside."""
+    size = card["network"]["image_size"]
+    return size**2 if size else card["image_shape"][1] * card["image_shape"][2]
+
+
+def save(
+    folder: Path | str,
+    network: Classifier,
+    card: dict,
+    memory: dict[str, torch.Tensor] | None = None,
+) -> dict:
+    """Write a model; returns the card as written, with the weights' sha256.
+
+    Args:
+        folder: `models/<name>`.
+        network: the weights that are evaluated, teach and ship.
+        card: architecture, heads with their ordered classes, image shape, normalisation, parents,
+            data digests, recipe, metrics.
+        memory: what methods carry to the next task, keys `<method>/<tensor>`.
+    """
+    folder = Path(folder)
+    _write(folder / "model.safetensors", network.state_dict())
+    if memory is not None:
+        _write(folder / "memory.safetensors", memory)
+        card = {**card, "memory_sha256": files.sha256(folder / "memory.safetensors")}
+    card = {
+        **card,
+        "schema": SCHEMA,
+        "kind": "classification",
+        "num_parameters": num_parameters(network),
+        "sha256": files.sha256(folder / "model.safetensors"),
+    }
+    return files.write_sealed(folder / "card.json", card)
+
+
+def read_card(folder: Path | str) -> dict:
+    """The card of a model.
+
+    Raises:
+        UserError: no model there, one of another version, or a card changed since.
+    """
+    return files.read_sealed(Path(folder) / "card.json", SCHEMA)
+
+
+def load(
+    folder: Path | str, device: torch.device | str = "cpu", noise: dict | None = None
+) -> tuple[Classifier, dict]:
+    """A model in eval mode, and its card.
+
+    Args:
+        noise: `dropout` and `stochastic_depth` to train on with, if not the card's own.
+
+    Raises:
+        UserError: missing, of another version, or not the bytes that were written.
+    """
+    card = read_card(folder)
+    path = Path(folder) / "model.safetensors"
+    files.check_sha256(path, card["sha256"])
+    network = build({**card, "network": {**card["network"], **(noise or {})}})
+    network.load_state_dict(load_tensors(path.read_bytes()))
+    return network.to(device).eval(), card
+
+
+def load_memory(folder: Path | str, card: dict) -> dict[str, torch.Tensor]:
+    """What methods kept of a model's tasks; empty for a model that was not extended.
+
+    Raises:
+        UserError: missing, or not the bytes that were written.
+    """
+    if "memory_sha256" not in card:
+        return {}
+    path = Path(folder) / "memory.safetensors"
+    files.check_sha256(path, card["memory_sha256"])
+    return load_tensors(path.read_bytes())
+
+
+def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    files.write_bytes(path, save_tensors(tensors))
+
+
+def classes(card: dict) -> list[str]:
+    """All classes that a model knows, in the order of its logits."""
+    return [name for head in card["heads"] for name in head["classes"]]

@@ -1,0 +1,102 @@
+"""The classifier: normalisation, a backbone's features, a head for each task, and perhaps a
+calibrator behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.networks.calibrator import Calibrator
+
+
+class Output(NamedTuple):
+    """What a classifier says of N images."""
+
+    logits: Tensor  # (N, C): the heads' blocks side by side, oldest first
+    features: Tensor  # (N, F): pooled, before dropout
+    maps: Mapping[str, Tensor] = MappingProxyType({})  # outputs of inner layers, if recorded
+
+
+class Classifier(nn.Module):
+    """A backbone and one linear head per task.
+
+    Images go in as uint8 or as floats in 0..1; normalisation is inside, so that whoever teaches,
+    predicts or exports cannot get it wrong.
+
+    Args:
+        backbone: maps float (N, C, H, W) to (N, num_features).
+        heads: number of classes of each task's block, in the order of the tasks.
+        mean, std: of each channel on the 0..1 scale.
+        dropout: on the features, before the heads, and in the backbone's own dropout layers
+            (model noise; off in eval mode).
+        image_size: side in pixels that images are resized to (antialiased bilinear), so that a
+            network may be trained at a low resolution and answer at a higher one; 0 = as they are.
+        calibrator: hidden units of the calibrator behind the heads, which are final then; 0 = none.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        heads: dict[str, int],
+        mean: list[float],
+        std: list[float],
+        dropout: float = 0.0,
+        image_size: int = 0,
+        calibrator: int = 0,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.dropout = dropout
+        for layer in backbone.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = dropout
+        self.image_size = image_size
+        self.heads = nn.ModuleDict()
+        self.calibrator: Calibrator | None = None
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
+        for task, num_classes in heads.items():
+            self.add_head(task, num_classes)
+        if calibrator:
+            self.calibrator = Calibrator(sum(heads.values()), calibrator)
+
+    def add_head(self, task: str, num_classes: int) -> None:
+        """Grow a block of `num_classes` logits for `task`, to the right of the older ones.
+
+        Raises:
+            ValueError: there is a calibrator, which knows no more classes.
+        """
+        if self.calibrator is not None:
+            raise ValueError(f"task: no head for '{task}' can grow before a calibrator")
+        # the prefix keeps a task called `keys` or `train` off the module's own attributes
+        self.heads[f"task_{task}"] = nn.Linear(self.backbone.num_features, num_classes)
+
+    @property
+    def newest_head(self) -> nn.Module:
+        """The block added last."""
+        return list(self.heads.values())[-1]
+
+    def features(self, images: Tensor) -> Tensor:
+        """(N, C, H, W) -> (N, F)."""
+        images = images.float() / 255 if images.dtype == torch.uint8 else images
+        if self.image_size and images.shape[2:] != (self.image_size, self.image_size):
+            size = (self.image_size, self.image_size)
+            images = F.interpolate(images, size, mode="bilinear", antialias=True)
+        return self.backbone((images - self.mean) / self.std)
+
+    def forward(self, images: Tensor) -> Output:
+        """(N, C, H, W) -> logits (N, all classes) and features (N, F)."""
+        features = self.features(images)
+        noisy = F.dropout(features, self.dropout, self.training) if self.dropout else features
+        logits = torch.cat([head(noisy) for head in self.heads.values()], dim=1)
+        return Output(self.calibrator(logits) if self.calibrator else logits, features)
+
+
+def num_parameters(network: nn.Module) -> int:
+    """Trainable weights."""
+    return sum(weight.numel() for weight in network.parameters())

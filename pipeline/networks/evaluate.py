@@ -1,0 +1,73 @@
+"""The one evaluator: what a model says of images, and how right it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from pipeline.networks.classifier import Classifier
+
+# Images at a time: on a CPU as many as stay in its caches, on a GPU as many as fill it.
+BATCH_SIZE = {"cpu": 512, "cuda": 8192}
+
+
+@torch.inference_mode()
+def infer(
+    network: Classifier,
+    images: np.ndarray | Tensor,
+    autocast: Callable[[], AbstractContextManager] = nullcontext,
+    batch_size: int = 0,
+) -> Tensor:
+    """Logits of images, without noise: eval mode, no augmentation, no dropout.
+
+    Args:
+        network: left in the mode it came in.
+        images: uint8 (N, C, H, W), on any device.
+        batch_size: images at a time; 0 = what suits the device.
+
+    Returns:
+        float32 logits (N, K) on the CPU.
+    """
+    device = next(network.parameters()).device
+    batch_size = batch_size or BATCH_SIZE.get(device.type, 512)
+    was_training = network.training
+    network.eval()
+    logits = []
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        batch = torch.from_numpy(np.array(batch)) if isinstance(batch, np.ndarray) else batch
+        with autocast():
+            logits.append(network(batch.to(device)).logits.float().cpu())
+    network.train(was_training)
+    num_classes = sum(head.out_features for head in network.heads.values())
+    return torch.cat(logits) if logits else torch.empty(0, num_classes)
+
+
+def task_known(logits: Tensor, columns: list[slice]) -> Tensor:
+    """Logits (N, K) with all but each image's own block of columns at minus infinity: what a model
+    answers when the task of each image is known."""
+    masked = torch.full_like(logits, float("-inf"))
+    for row, block in enumerate(columns):
+        masked[row, block] = logits[row, block]
+    return masked
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> float:
+    """Share of images whose largest logit is the label's, 0..1; `nan` without images."""
+    return float((logits.argmax(1) == labels).double().mean())
+
+
+def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
+    """Mean of -log p(label), in nats."""
+    return float(F.cross_entropy(logits.double(), labels))
+
+
+def confusion(logits: Tensor, labels: Tensor, num_classes: int) -> np.ndarray:
+    """Counts (K, K): rows are true classes, columns the predicted ones."""
+    flat = labels * num_classes + logits.argmax(1)
+    return torch.bincount(flat, minlength=num_classes**2).reshape(num_classes, -1).numpy()

@@ -1,0 +1,163 @@
+"""Weights to begin from: a file on this machine, which must be the very one that params name.
+
+`.safetensors`, or `.pth` and `.pt` as torch writes them, with torchvision's names of weights or our
+own. Nothing but tensors is read from them: no code in a file is ever run.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import NamedTuple
+
+import torch
+from pydantic import Field
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from pipeline.core import files, machine
+from pipeline.core.block import Block
+from pipeline.core.errors import UserError
+
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+SUFFIXES = (".safetensors", ".pth", ".pt")
+SHOWN = 3  # of the weights that do not fit
+# torchvision's own densenet files are older than its names
+OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
+
+
+class Pretrained(Block):
+    """A file of weights to begin from."""
+
+    file: str = Field(
+        min_length=1, description="`.safetensors`, or torch's `.pth` or `.pt`, in this folder"
+    )
+    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; `sha256sum` prints it")
+
+
+class Given(NamedTuple):
+    """A file that was read."""
+
+    key: str  # of params.yaml, for messages
+    file: str
+    sha256: str
+    tensors: dict[str, Tensor]
+
+
+def faults(key: str, options: Pretrained) -> list[UserError]:
+    """Check a file, without reading its tensors.
+
+    Args:
+        key: of params.yaml that holds the options, for messages.
+
+    Returns:
+        an error for a file that is missing, of an unknown kind, or another one.
+    """
+    path = _path(options)
+    if path.suffix not in SUFFIXES:
+        what = f"'{options.file}' is of an unknown kind"
+        return [UserError(f"{key}.file", what, f"name a file in {', '.join(SUFFIXES)}")]
+    if not path.is_file():
+        fix = "put the file there, or correct its name"
+        return [UserError(f"{key}.file", f"no such file: '{options.file}'", fix)]
+    sha256 = files.sha256(path)
+    if sha256 != options.sha256:
+        what = f"'{options.file}' is another file: its sha256 is {sha256}"
+        return [UserError(f"{key}.sha256", what, "put that one there, or restore the file")]
+    return []
+
+
+def read(key: str, options: Pretrained | None) -> Given | None:
+    """The weights that a model begins from; None if it begins at random.
+
+    Raises:
+        UserError: see `faults`; or the file cannot be read, or is no state dict.
+    """
+    if options is None:
+        return None
+    errors = faults(key, options)
+    if errors:
+        raise UserError.all(errors)
+    return Given(key, options.file, options.sha256, _tensors(key, options))
+
+
+def noted(card: dict, given: Given | None) -> dict:
+    """The card of a model that begins from such weights: their sha256 in `network.pretrained`, and
+    the normalisation that they were learnt with: that of a model of our own stands in its file,
+    torchvision's have ImageNet's (of three channels for grey images too, which are repeated)."""
+    if given is None:
+        return card
+    card = {**card, "network": {**card["network"], "pretrained": given.sha256}}
+    tensors, channels = given.tensors, card["image_shape"][0]
+    if {"mean", "std"} <= tensors.keys():
+        normalisation = {name: tensors[name].flatten().tolist() for name in ("mean", "std")}
+    elif card["network"]["name"].startswith("torchvision/") and channels in (1, 3):
+        normalisation = IMAGENET
+    else:
+        return card
+    return {**card, "normalisation": normalisation}
+
+
+def fill(backbone: nn.Module, given: Given | None) -> None:
+    """Put the weights in: all of the backbone's, and none but those and the classifier's.
+
+    Raises:
+        UserError: some are missing, of another shape or unknown; names the first few.
+    """
+    if given is None:
+        return
+    ours = backbone.state_dict()
+    theirs = _of_backbone(given.tensors, getattr(backbone, "stripped", None))
+    misfits = _misfits(ours, theirs)
+    if misfits:
+        shown = ", ".join(misfits[:SHOWN]) + (", ..." if len(misfits) > SHOWN else "")
+        what = f"of the weights in '{given.file}' {len(misfits)} do not fit: {shown}"
+        raise UserError(given.key, what, "name the file of this very network, or its network")
+    backbone.load_state_dict(ours | theirs)
+
+
+def _path(options: Pretrained) -> Path:
+    # from the project's own folder: a temporary one of DVC's holds no files that git ignores
+    return machine.root() / options.file
+
+
+def _tensors(key: str, options: Pretrained) -> dict[str, Tensor]:
+    path, fix = _path(options), "save the network's `state_dict()` alone"
+    try:
+        if path.suffix == ".safetensors":
+            tensors = load_file(path)
+        else:
+            tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except UnpicklingError:
+        what = (
+            f"'{options.file}' holds other things than tensors, which could run code, or is broken"
+        )
+        raise UserError(f"{key}.file", what, fix) from None
+    except Exception as error:  # a broken file can fail in any way
+        what = f"'{options.file}' cannot be read ({(str(error) or repr(error)).splitlines()[0]})"
+        raise UserError(f"{key}.file", what, fix) from None
+    pairs = tensors.items() if isinstance(tensors, dict) else ()
+    if {(type(name), isinstance(value, torch.Tensor)) for name, value in pairs} != {(str, True)}:
+        raise UserError(f"{key}.file", f"'{options.file}' is no state dict (names of tensors)", fix)
+    return tensors
+
+
+def _of_backbone(tensors: dict[str, Tensor], classifier: str | None) -> dict[str, Tensor]:
+    """The tensors under the backbone's own names."""
+    own = "backbone."
+    ours = {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
+    named = ours or {OLD_DENSENET.sub(r"\1\2", k): v for k, v in tensors.items()}
+    return {k: v for k, v in named.items() if not classifier or not k.startswith(f"{classifier}.")}
+
+
+def _misfits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:
+    misfits = []
+    for name, tensor in ours.items():
+        if name not in theirs:
+            # a counter that nothing reads, and that older files have not
+            misfits += [] if name.endswith("num_batches_tracked") else [f"{name} (missing)"]
+        elif theirs[name].shape != tensor.shape:
+            sizes = ["x".join(map(str, t.shape)) or "one" for t in (theirs[name], tensor)]
+            misfits.append(f"{name} ({sizes[0]}, needs {sizes[1]})")
+    return misfits + [f"{name} (unknown)" for name in theirs if name not in ours]

@@ -1,0 +1,124 @@
+"""Names, parents, rings and classes, read from the raw values, so that a fault elsewhere in the
+file does not hide these."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.core.errors import UserError, nearest
+from pipeline.core.lineage import corrected
+from pipeline.core.yaml_file import Source
+from pipeline.params.schema import PARENT_KEY
+
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
+RESERVED = {"base"}
+
+
+def lineage_faults(source: Source) -> list[UserError]:
+    """Every fault in who teaches or extends whom."""
+    errors = []
+    parents: dict[str, Any] = {"teacher": None}
+    models = list(entries(source))
+    for loc, spec in models:
+        errors += _name_faults(source, loc, parents)
+        name = str(loc[-1])
+        parents.setdefault(name, spec.get(PARENT_KEY[loc[0]]))
+        if loc[0] != "meta_pseudo_labels":
+            continue
+        if corrected(name) in parents:
+            what = f"the name '{corrected(name)}', of what its teacher becomes, is taken"
+            errors.append(UserError(source.where(loc), what, "choose another"))
+        parents.setdefault(corrected(name), spec.get("teacher"))
+    for loc, _ in models:
+        errors += _parent_faults(source, loc, parents)
+    final = source.values.get("final")
+    if isinstance(final, str) and final not in parents:
+        where = source.where(("final",))
+        errors.append(UserError(where, f"no model is named '{final}'", nearest(final, parents)))
+    return errors + _class_faults(source)
+
+
+def entries(source: Source) -> Iterator[tuple[tuple, dict]]:
+    """The place and the raw block of every model but the teacher."""
+    for block in PARENT_KEY:
+        items = source.values.get(block)
+        for name, spec in items.items() if isinstance(items, dict) else ():
+            yield (block, name), spec if isinstance(spec, dict) else {}
+
+
+def _name_faults(source: Source, loc: tuple, taken: dict) -> list[UserError]:
+    name, where = str(loc[-1]), source.where(loc)
+    if not isinstance(loc[-1], str) or not NAME.fullmatch(name):
+        fix = "use lower-case letters, digits, '_' and '-', a letter first"
+        return [UserError(where, f"'{name}' cannot be a model's name", fix)]
+    if name in RESERVED or name in taken:
+        return [UserError(where, f"the name '{name}' is taken", "choose another")]
+    return []
+
+
+def _parent_faults(source: Source, loc: tuple, parents: dict) -> list[UserError]:
+    name = str(loc[-1])
+    parent = parents.get(name)
+    if not isinstance(parent, str):
+        return []  # none, or missing or of the wrong type, which was said
+    where = source.where((*loc, PARENT_KEY[loc[0]]))
+    if parent not in parents:
+        return [UserError(where, f"no model is named '{parent}'", nearest(parent, parents))]
+    blocks = {other[0] for other, _ in entries(source) if str(other[-1]) == parent}
+    if loc[0] in ("generations", "meta_pseudo_labels") and blocks == {"tasks"}:
+        what = f"'{parent}' is a task: it answers with classes that the base task does not have"
+        return [UserError(where, what, "name the teacher or a generation")]
+    ring = _ring(loc, parents)
+    if ring:
+        what = f"teaches itself ({' -> '.join(ring)})"
+        return [UserError(where, what, "begin the chain at 'teacher'")]
+    return []
+
+
+def _ring(loc: tuple, parents: dict) -> list[str]:
+    """The models from this one back to itself; none if its chain ends, or is caught in a ring
+    further up, which is reported where it stands."""
+    name = str(loc[-1])
+    made = (name, corrected(name)) if loc[0] == "meta_pseudo_labels" else (name,)
+    seen, parent = [name], parents[name]
+    while isinstance(parent, str) and parent in parents and parent not in seen[1:]:
+        if parent in made:
+            return [*seen, parent]
+        seen.append(parent)
+        parent = parents[parent]
+    return []
+
+
+def _class_faults(source: Source) -> list[UserError]:
+    """Classes learnt twice along a chain."""
+    errors, learnt = [], _classes_by_model(source)
+    for loc, spec in entries(source):
+        if loc[0] != "tasks":
+            continue
+        again = learnt.get(str(spec.get("base")), set()) & set(_names(spec.get("classes")))
+        if again:
+            what = f"'{spec['base']}' knows {', '.join(sorted(again))} already"
+            errors.append(UserError(source.where((*loc, "classes")), what, "name new classes only"))
+    return errors
+
+
+def _classes_by_model(source: Source) -> dict[str, set[str]]:
+    """The classes each model knows, as far as the file says."""
+    data = source.values.get("data")
+    known = {"teacher": set(_names(data.get("classes") if isinstance(data, dict) else None))}
+    models = dict(entries(source))
+    for _ in models:  # a parent may stand behind its child; so many rounds reach everyone
+        for (block, name), spec in models.items():
+            parent = str(spec.get(PARENT_KEY[block]))
+            new = set(_names(spec.get("classes"))) if block == "tasks" else set()
+            if parent in known and block == "tasks":
+                known[str(name)] = known[parent] | new
+            elif parent in known or block == "baselines":
+                known[str(name)] = known[corrected(str(name))] = known["teacher"]
+    return known
+
+
+def _names(values: Any) -> list[str]:
+    return [str(value) for value in values] if isinstance(values, list) else []

@@ -1,0 +1,47 @@
+"""Forms of params.yaml that earlier versions read, each answered by the form that is read now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.core.errors import UserError
+from pipeline.core.yaml_file import Source
+from pipeline.params.lineage import entries
+
+METHODS = ("lwf", "pseudo_label", "uda", "fixmatch")
+
+
+def old_forms(source: Source) -> dict[tuple, UserError]:
+    """One line for each model that lists methods, or names a learner, with options beside it: by
+    the place of each key that is of the old form."""
+    errors = {}
+    for loc, spec in entries(source):
+        if loc[0] not in ("baselines", "tasks"):
+            continue
+        old = [key for key in (*METHODS, "learner") if key in spec]
+        old += ["methods"] if isinstance(spec.get("methods"), list) else []
+        if not old:
+            continue
+        new = f"methods: {{{', '.join(f'{n}: {_flow(spec.get(n))}' for n in _named(spec))}}}"
+        what = "methods are a block now, each with its options under its name"
+        fix = f"write `{new}` in place of {', '.join(f'`{key}`' for key in old)}"
+        error = UserError(source.where((*loc, old[-1])), what, fix)
+        errors |= dict.fromkeys([(*loc, key) for key in old], error)
+        errors[(*loc, "methods")] = error
+    return errors
+
+
+def _named(spec: dict) -> Iterable[str]:
+    """The methods that an old block switches on."""
+    methods = spec.get("methods")
+    named = list(methods) if isinstance(methods, list | dict) else []
+    learner = spec.get("learner", "supervised")
+    return [str(name) for name in [*named, *([] if learner == "supervised" else [learner])]]
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_flow(item)}' for key, item in value.items())}}}"
+    return "{}" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

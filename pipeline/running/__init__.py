@@ -1,0 +1,1 @@
+"""How a stage runs, never what it computes: entry, signals, progress, interruptions."""

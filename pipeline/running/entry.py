@@ -1,0 +1,48 @@
+"""The entry of every command: its arguments, its errors in one line, its exit code."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from pipeline.core.errors import UserError, nearest
+from pipeline.running import signals, times
+
+
+def enter(main: Callable[[Sequence[str]], None]) -> None:
+    """Call `main` with the command line and record its wall time; a `UserError` becomes its lines
+    on stderr and exit code 2, SIGINT and SIGTERM exits that end the tracker's run."""
+    signals.install()
+    started = time.monotonic()
+    try:
+        main(sys.argv[1:])
+        times.record(time.monotonic() - started)
+    except UserError as error:
+        for line in error.lines:
+            print(line, file=sys.stderr)  # noqa: T201 (the one place that speaks to the user)
+        sys.exit(2)
+
+
+def no_argument(stage: str, argv: Sequence[str]) -> None:
+    """Refuse words on the command line of a stage that takes none.
+
+    Raises:
+        UserError: there are some.
+    """
+    if argv:
+        what = f"takes no argument, '{' '.join(argv)}' is given"
+        raise UserError(f"stages.{stage}", what, "leave it out")
+
+
+def argument(stage: str, names: Iterable[str], argv: Sequence[str]) -> str:
+    """The model's name on the command line.
+
+    Raises:
+        UserError: none, or one that params.yaml does not have.
+    """
+    if len(argv) != 1 or argv[0] not in names:
+        given = " ".join(argv)
+        what = f"'{given}' names no model of params.yaml" if given else "no name given"
+        raise UserError(f"stages.{stage}", what, nearest(given, names))
+    return argv[0]

@@ -1,0 +1,34 @@
+"""scikit-learn's 1,797 real handwritten digits of 8x8 pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.core.block import Fault
+from pipeline.sources.images import Images
+
+if TYPE_CHECKING:
+    from pipeline.sources.options import Data
+
+
+def read(data: Data) -> Images:
+    """scikit-learn's 1,797 real 8x8 digits, grey values 0..16 spread over 0..255."""
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    image = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (N, 1, 8, 8)
+    path = [f"digits/{row:04d}" for row in range(len(image))]
+    return Images(image, bunch.target.astype(np.int64), [str(c) for c in range(10)], path)
+
+
+def faults(data: Data) -> Iterator[Fault]:
+    """What the digits cannot be asked for: another size, and splits of their own."""
+    if data.size not in (0, 8):
+        yield Fault("size", f"the digits are 8x8, not {data.size}", "leave it out")
+    for name in ("val", "test"):
+        if not getattr(data, name):
+            what = f"0, and the digits bring no {name} images of their own"
+            yield Fault(name, what, "set it to a share of all images, say 0.2")

@@ -1,0 +1,1 @@
+"""Models that learn from labels, and perhaps from a teacher's labels."""

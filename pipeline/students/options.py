@@ -1,0 +1,80 @@
+"""The blocks of params.yaml that are models from the base task's images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field
+
+from pipeline.core.block import Block, Fault
+from pipeline.methods.semi_supervised import SEMI_SUPERVISED
+from pipeline.networks import NETWORKS
+from pipeline.networks.pretrained import Pretrained
+from pipeline.training.method import methods_block
+from pipeline.training.model import ModelConfig
+from pipeline.training.recipe import FineTune, TrainingOverride
+
+Methods = methods_block(SEMI_SUPERVISED)
+
+
+class Model(Block):
+    """What every trained model states."""
+
+    network: Literal[tuple(NETWORKS)] = Field(description="architecture")
+    width: float = Field(
+        1.0, gt=0, le=16, description="multiplies the channels; 1 for `torchvision/`"
+    )
+    pretrained: Pretrained | None = Field(
+        None, description="weights that the backbone begins from; random without"
+    )
+    training: TrainingOverride = Field(
+        TrainingOverride(), description="keys of `training` that differ for this model"
+    )
+    fine_tune: FineTune | None = Field(
+        None, description="a clean training on labelled images at the end; none if left out"
+    )
+
+    def conflicts(self, config: ModelConfig) -> Iterator[Fault]:
+        """What is wrong with this block where it stands."""
+        yield from config.faults()
+        train = config.training.train
+        if train != "all" and not self.pretrained and getattr(self, "init", "") != "teacher":
+            what = f"'{train}' leaves random weights of '{config.name}' as they are"
+            fix = "begin with `pretrained`, or with `init: teacher`, or train `all`"
+            yield Fault("training.train", what, fix)
+
+
+class Teacher(Model):
+    """The first model: from labels, and from unlabelled images by its methods."""
+
+    methods: Methods = Field(Methods(), description="what it learns by beside its labels")
+
+
+class Baseline(Teacher):
+    """A model from the same images by another way, to compare with: like a teacher."""
+
+
+class Student(Model):
+    """What students of a teacher have in common."""
+
+    teacher: str = Field(description="the model that labels the unlabelled images")
+    init: Literal["scratch", "teacher"] = Field(
+        "scratch", description="begin with fresh weights, or with the teacher's"
+    )
+
+    def conflicts(self, config: ModelConfig) -> Iterator[Fault]:
+        """Besides: a student that cannot begin with its teacher's weights."""
+        yield from super().conflicts(config)
+        if self.init != "teacher":
+            return
+        teacher = config.parent
+        if (config.network, config.width) != (teacher.network, teacher.width):
+            what = f"'{config.name}' is another network than its teacher '{teacher.name}'"
+            yield Fault("init", what, "give both one network and width")
+        if self.pretrained:
+            what = "cannot begin with a file's weights and with its teacher's"
+            yield Fault("pretrained", what, "leave out `pretrained` or `init`")
+        if teacher.calibrated:
+            what = f"'{teacher.name}' has a calibrator, which '{config.name}' has not"
+            yield Fault("init", what, "leave out `init`")

@@ -1,0 +1,1 @@
+"""Training: recipe, learner, methods' protocol, the one loop."""

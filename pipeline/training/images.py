@@ -1,0 +1,111 @@
+"""A prepared data set as a training reads it: on the device, in the recipe's views."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.core.errors import UserError
+from pipeline.core.machine import Machine
+from pipeline.data.batches import Stream, View
+from pipeline.data.store import Dataset
+from pipeline.training.recipe import Training
+
+
+@dataclass(frozen=True)
+class TrainingImages:
+    """The splits of a data set and the recipe's views of them.
+
+    Attributes:
+        dataset: the prepared images.
+        training: the recipe.
+        machine: says what may lie on the device; the rest is read from the disk batch by batch.
+        device: torch's.
+    """
+
+    dataset: Dataset
+    training: Training
+    machine: Machine
+    device: torch.device
+
+    @cached_property
+    def weak(self) -> View:
+        """Shift, perhaps flip.
+
+        Raises:
+            UserError: the shift is not smaller than the images.
+        """
+        from pipeline.augment import WeakView  # kornia takes a second that `check` need not wait
+
+        _, height, width = self.dataset.image_shape
+        if self.training.shift >= min(height, width):
+            what = f"{self.training.shift} pixels, the images are {height}x{width}"
+            raise UserError("training.shift", what, "keep it under their smaller side")
+        return WeakView(flip=self.training.flip, shift=self.training.shift)
+
+    @cached_property
+    def strong(self) -> View:
+        """The weak view, then RandAugment."""
+        from pipeline.augment import RandAugment, StrongView
+
+        recipe = self.training
+        if not recipe.num_ops:
+            return self.weak
+        noise = {"magnitude_std": recipe.magnitude_std, "cutout": recipe.cutout}
+        return StrongView(self.weak, RandAugment(n=recipe.num_ops, m=recipe.magnitude, **noise))
+
+    @property
+    def labelled_view(self) -> View:
+        """The view of labelled images in training."""
+        return self.strong if self.training.labelled_view == "strong" else self.weak
+
+    def labelled(self, targets: Tensor, view: View | None = None) -> Stream:
+        """The labelled images; targets are probabilities (M, K)."""
+        return Stream(
+            images=self.images("labelled"),
+            targets=targets.to(self.device),
+            num=self.training.batch_size,
+            view=view or self.labelled_view,
+            device=self.device,
+        )
+
+    def unlabelled(self, view: View) -> Stream:
+        """The unlabelled images without targets, all such streams in one order.
+
+        Raises:
+            UserError: there are none.
+        """
+        if not len(self.dataset.array("unlabelled")):
+            fix = "lower labels_per_class, val or test, or add images"
+            raise UserError(str(self.dataset.folder), "there are no unlabelled images", fix)
+        return Stream(
+            images=self.images("unlabelled"),
+            targets=None,
+            num=self.training.num_unlabelled,
+            view=view,
+            device=self.device,
+            order="unlabelled",
+        )
+
+    def images(self, split: str) -> Tensor | np.ndarray:
+        """uint8 (M, C, H, W): on the device where they fit, else the memory map itself."""
+        return within_reach(self.dataset.array(split), self.machine, self.device)
+
+    def labels(self, split: str = "labelled") -> Tensor:
+        """int64 (M,), on the device."""
+        return on(self.dataset.array(split, "label"), self.device)
+
+
+def on(array: np.ndarray, device: torch.device) -> Tensor:
+    """A NumPy array, perhaps memory-mapped, as a tensor on `device`."""
+    return torch.from_numpy(array.copy()).to(device)
+
+
+def within_reach(array: np.ndarray, machine: Machine, device: torch.device):
+    """Rows to draw from: on the device where they fit, else the array itself."""
+    fits = array.nbytes <= machine.resident_gigabytes * 1e9
+    return on(array, device) if fits else array

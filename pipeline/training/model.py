@@ -1,0 +1,58 @@
+"""A model to train, as params.yaml resolves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.core.block import Fault
+from pipeline.networks import NETWORKS
+from pipeline.training.recipe import Training
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a training needs to know of its model.
+
+    Attributes:
+        name: of the model; `models/<name>` is where it goes.
+        key: of its block in params.yaml, e.g. `generations.g1`, for messages.
+        seed: of every random draw.
+        options: its block.
+        training: the shared recipe with the model's own keys.
+        network, width: its own, or those of what it comes from.
+        parent: the model that teaches it or that it extends; None: from labels.
+        calibrated: whether a calibrator stands behind its heads.
+    """
+
+    name: str
+    key: str
+    seed: int
+    options: Any
+    training: Training
+    network: str
+    width: float
+    parent: ModelConfig | None = None
+    calibrated: bool = False
+
+    def chain(self) -> Iterator[ModelConfig]:
+        """This model, its parent, and so on to the first."""
+        yield self
+        if self.parent:
+            yield from self.parent.chain()
+
+    def faults(self) -> Iterator[Fault]:
+        """What its recipe asks of its network in vain."""
+        architecture, drop = NETWORKS[self.network], self.training.stochastic_depth
+        if drop and not architecture.residual:
+            residual = ", ".join(_families(n for n, a in NETWORKS.items() if a.residual))
+            what = f"'{self.network}' has no residual blocks for stochastic_depth {drop:g}"
+            yield Fault("network", what, f"set it to 0 for this model, or use one of {residual}")
+        if self.width != 1 and not architecture.any_width:
+            yield Fault("width", f"'{self.network}' has one width", "set it to 1")
+
+
+def _families(names: Iterator[str]) -> list[str]:
+    """`torchvision/...` stands for all of torchvision's."""
+    return list(dict.fromkeys(name.split("/")[0] + "/..." * ("/" in name) for name in names))

@@ -1,0 +1,38 @@
+"""Optimisers by name, and the schedule of their learning rate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from math import cos, pi
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from pipeline.training.recipe import Training
+
+OPTIMIZERS = {
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    "adamw": torch.optim.AdamW,
+}
+
+
+def make_optimizer(weights: Iterable[Tensor], training: Training) -> torch.optim.Optimizer:
+    """The recipe's optimiser of those weights that take gradients; weight decay on matrices and
+    kernels only."""
+    weights = [weight for weight in weights if weight.requires_grad]
+    groups = [
+        {"params": [w for w in weights if w.ndim > 1], "weight_decay": training.weight_decay},
+        {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return OPTIMIZERS[training.optimizer](groups, lr=training.learning_rate)
+
+
+def learning_rate(training: Training, step: int) -> float:
+    """Linear warm-up to the peak, then a half cosine down to 0 just after the last step."""
+    if step < training.warmup_steps:
+        return training.learning_rate * (step + 1) / training.warmup_steps
+    done = (step - training.warmup_steps) / max(1, training.steps - training.warmup_steps)
+    return training.learning_rate * 0.5 * (1 + cos(pi * min(done, 1.0)))

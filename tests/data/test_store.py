@@ -1,0 +1,129 @@
+"""The prepared data set: arrays come back as they went in, and not one bit otherwise."""
+
+import csv
+
+import numpy as np
+import pytest
+from conftest import flipped
+
+from pipeline.core.errors import UserError
+from pipeline.data import store
+
+CLASSES = ["cat", "dog"]
+
+
+@pytest.fixture
+def arrays(rng):
+    images = rng.integers(0, 256, (20, 2, 3, 4), dtype=np.uint8)
+    split = np.array(["labelled", "unlabelled", "val", "test"] * 5)
+    return images, np.arange(20) % 3 % 2, split
+
+
+@pytest.fixture
+def dataset(tmp_path, arrays):
+    images, labels, split = arrays
+    names = [f"{i}.png" for i in range(20)]
+    hashes = [f"{i:064x}" for i in range(20)]
+    return store.save(
+        tmp_path / "d", images, labels, split, classes=CLASSES, path=names, sha256=hashes
+    )
+
+
+def test_arrays_come_back_as_they_went_in(dataset, arrays):
+    images, labels, split = arrays
+    read = store.load(dataset.folder)
+    for name in store.SPLITS:
+        assert np.array_equal(read.array(name), images[split == name])
+        known = "truth" if name == "unlabelled" else "label"
+        assert np.array_equal(read.array(name, known), labels[split == name])
+    assert read.card == dataset.card
+    assert (read.classes, read.image_shape) == (CLASSES, (2, 3, 4))
+
+
+def test_arrays_are_mapped_and_read_only(dataset):
+    array = dataset.array("val")
+    assert isinstance(array, np.memmap) and array.dtype == np.uint8
+    with pytest.raises(ValueError, match="read-only"):
+        array[0] = 0
+
+
+def test_unlabelled_images_have_no_label_but_a_truth(dataset):
+    with pytest.raises(UserError, match="no such array"):
+        dataset.array("unlabelled", "label")
+    assert len(dataset.array("unlabelled", "truth")) == 5
+
+
+def test_the_card_counts_every_image(dataset, arrays):
+    _, labels, split = arrays
+    for name in store.SPLITS:
+        of_split = labels[split == name].tolist()
+        assert dataset.card["counts"][name] == {
+            "cat": of_split.count(0),
+            "dog": of_split.count(1),
+        }
+
+
+def test_normalisation_is_that_of_the_training_images(dataset, arrays):
+    images, _, split = arrays
+    training = images[np.isin(split, ["labelled", "unlabelled"])] / 255
+    found = dataset.card["normalisation"]
+    assert found["mean"] == pytest.approx(training.mean((0, 2, 3)), abs=1e-6)
+    assert found["std"] == pytest.approx(training.std((0, 2, 3)), abs=1e-6)
+
+
+def test_the_index_lists_every_image(dataset, arrays):
+    with open(dataset.folder / "index.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["split"] for row in rows] == arrays[2].tolist()
+    assert rows[7] == {"id": "7", "path": "7.png", "split": "test", "sha256": f"{7:064x}"}
+
+
+def test_any_flipped_byte_of_an_array_is_refused(dataset):
+    for key in dataset.card["sha256"]:
+        path = dataset.folder / key
+        split, name = key.removesuffix(".npy").split("/")
+        for _ in flipped(path, range(0, path.stat().st_size, 7)):
+            with pytest.raises(UserError, match="sha256 differs"):
+                dataset.array(split, name)
+        dataset.array(split, name)
+
+
+@pytest.mark.parametrize(("mask", "start"), [(0x01, 0), (0x04, 1), (0xFF, 2)])
+def test_any_flipped_byte_of_the_card_is_refused(dataset, mask, start):
+    path = dataset.folder / "dataset.json"
+    for _ in flipped(path, range(start, path.stat().st_size, 5), mask):
+        with pytest.raises(UserError):
+            store.load(dataset.folder)
+    store.load(dataset.folder)
+
+
+@pytest.mark.parametrize("size", [0, 40, 150])
+def test_a_cut_array_is_refused(dataset, size):
+    path = dataset.folder / "val/image.npy"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(UserError, match="sha256 differs"):
+        dataset.array("val")
+
+
+def test_a_missing_array_or_data_set_is_refused(dataset, tmp_path):
+    (dataset.folder / "val/image.npy").unlink()
+    with pytest.raises(UserError, match="no such file"):
+        dataset.array("val")
+    with pytest.raises(UserError, match="no such file"):
+        store.load(tmp_path / "nowhere")
+
+
+def test_an_empty_split_reads_as_no_images(tmp_path, arrays):
+    images, labels, _ = arrays
+    split = np.array(["labelled"] * 20)
+    dataset = store.save(
+        tmp_path / "e",
+        images,
+        labels,
+        split,
+        classes=CLASSES,
+        path=[""] * 20,
+        sha256=[""] * 20,
+    )
+    assert dataset.array("unlabelled").shape == (0, 2, 3, 4)
+    assert dataset.array("test", "label").shape == (0,)

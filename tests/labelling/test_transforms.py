@@ -1,0 +1,80 @@
+"""Data distillation: the mean of a teacher's probabilities over fixed transforms."""
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.labelling import transforms
+from pipeline.labelling.transforms import TRANSFORMS, probabilities
+from pipeline.networks.classifier import Classifier, evaluate
+from pipeline.networks.small_cnn import SmallCNN
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(0)
+    return Classifier(SmallCNN(3, 0.25), {"base": 4}, [0.5] * 3, [0.25] * 3).eval()
+
+
+@pytest.fixture
+def images(rng):
+    return rng.integers(0, 256, (20, 3, 16, 16), dtype=np.uint8)
+
+
+def plain(network, images) -> np.ndarray:
+    return torch.softmax(evaluate.infer(network, images).double(), 1).numpy()
+
+
+def test_the_identity_alone_is_the_plain_answer(network, images):
+    found = probabilities(network, images, ["identity"], torch.no_grad)
+    assert np.array_equal(found, plain(network, images))
+
+
+def test_the_mean_is_over_probabilities(network, images):
+    found = probabilities(network, images, ["identity", "flip"], torch.no_grad)
+    flipped = plain(network, images[..., ::-1].copy())
+    np.testing.assert_allclose(found, (plain(network, images) + flipped) / 2, rtol=1e-12)
+    np.testing.assert_allclose(found.sum(1), 1)
+
+
+def test_the_order_does_not_matter(network, images, rng):
+    names = list(TRANSFORMS)
+    one = probabilities(network, images, names, torch.no_grad)
+    two = probabilities(network, images, rng.permutation(names).tolist(), torch.no_grad)
+    assert np.array_equal(one, two)
+
+
+def test_a_large_set_in_pieces_is_the_same(network, images, monkeypatch):
+    whole = probabilities(network, images, ["flip"], torch.no_grad)
+    monkeypatch.setattr(transforms, "CHUNK", 7)
+    np.testing.assert_allclose(
+        probabilities(network, images, ["flip"], torch.no_grad), whole, rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("side", [8, 32])
+def test_a_transform_keeps_type_and_shape_and_is_not_another(name, side, rng):
+    images = torch.from_numpy(rng.integers(0, 256, (5, 3, side, side), dtype=np.uint8))
+    before = images.clone()
+    after = TRANSFORMS[name](images)
+    assert after.dtype == torch.uint8 and after.shape == images.shape
+    assert torch.equal(images, before)
+    others = [TRANSFORMS[other](images) for other in TRANSFORMS if other != name]
+    assert not any(torch.equal(after, other) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "columns"),
+    [("left", 0, -2), ("right", 0, 2), ("up", -2, 0), ("down", 2, 0)],
+)
+def test_a_shift_moves_the_middle_by_a_sixteenth(name, rows, columns, rng):
+    images = torch.from_numpy(rng.integers(0, 256, (2, 3, 32, 32), dtype=np.uint8))
+    moved = TRANSFORMS[name](images)
+    rolled = images.roll((rows, columns), (2, 3))
+    assert torch.equal(moved[:, :, 4:-4, 4:-4], rolled[:, :, 4:-4, 4:-4])
+
+
+def test_no_black_edge_comes_in():
+    white = torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
+    assert all(torch.equal(change(white), white) for change in TRANSFORMS.values())

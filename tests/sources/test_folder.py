@@ -1,0 +1,184 @@
+"""Class folders: what is read, in which order, and what is refused."""
+
+import numpy as np
+import pytest
+from conftest import run_chain, tiny_values, write_params
+from PIL import Image
+
+from pipeline.core.errors import UserError
+from pipeline.data import folder, store
+from pipeline.params.check import load
+from pipeline.sources import SOURCES
+from pipeline.sources.prepare import prepare
+
+
+def write(path, pixels, mode="RGB", **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels, mode).save(path, **options)
+
+
+@pytest.fixture
+def photos(tmp_path, rng):
+    """Two classes of 30 images, 12x10, each of its own pixels."""
+    for label in ("cat", "dog"):
+        for number in range(30):
+            pixels = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+            write(tmp_path / "photos" / label / f"{number:02d}.png", pixels)
+    return tmp_path / "photos"
+
+
+def test_images_come_in_the_order_of_their_names(photos):
+    found = folder.read(photos, 0)
+    assert found.classes == ["cat", "dog"] and found.given is None
+    assert found.image.shape == (60, 3, 10, 12) and found.image.dtype == np.uint8
+    assert found.path[0] == "cat/00.png" and found.path[-1] == "dog/29.png"
+    assert found.label.tolist() == [0] * 30 + [1] * 30
+    pixels = np.asarray(Image.open(photos / "dog/07.png"))
+    assert np.array_equal(found.image[37], pixels.transpose(2, 0, 1))
+
+
+def test_size_resizes_the_shorter_side_and_keeps_the_middle(tmp_path):
+    pixels = np.zeros((20, 40, 3), dtype=np.uint8)
+    pixels[:, 10:30] = 200
+    write(tmp_path / "a/wide.png", pixels)
+    found = folder.read(tmp_path, 10)
+    assert found.image.shape == (1, 3, 10, 10) and (found.image[..., 1:-1] == 200).all()
+
+
+def test_several_sizes_need_a_size(photos):
+    write(photos / "cat/other.png", np.zeros((9, 9, 3), dtype=np.uint8))
+    with pytest.raises(UserError, match=r"images of 2 sizes \(9x9, 12x10\); fix: set data.size"):
+        folder.read(photos, 0)
+    assert folder.read(photos, 8).image.shape == (61, 3, 8, 8)
+
+
+def test_hidden_files_are_left_out(photos):
+    (photos / "cat/.DS_Store").write_bytes(b"x")
+    (photos / "cat/Thumbs.db").write_bytes(b"x")
+    (photos / ".git").mkdir()
+    assert len(folder.read(photos, 0).path) == 60
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "1", "P"])
+def test_other_modes_become_rgb(tmp_path, mode):
+    grey = Image.fromarray(np.full((8, 8), 255, dtype=np.uint8)).convert(mode)
+    (tmp_path / "a").mkdir()
+    grey.save(tmp_path / "a/x.tiff")
+    assert (folder.read(tmp_path, 0).image == 255).all()
+
+
+def test_images_stand_upright(tmp_path):
+    pixels = np.zeros((6, 10, 3), dtype=np.uint8)
+    pixels[:, :5] = 255
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to look at it
+    (tmp_path / "a").mkdir()
+    image.save(tmp_path / "a/x.png", exif=exif)
+    found = folder.read(tmp_path, 0).image[0]
+    assert found.shape == (3, 10, 6) and (found[:, :5] == 255).all() and (found[:, 5:] == 0).all()
+
+
+def test_all_bad_files_are_named_in_one_pass(photos):
+    (photos / "cat/empty.jpg").write_bytes(b"")
+    (photos / "cat/text.jpg").write_text("no image")
+    whole = (photos / "dog/03.png").read_bytes()
+    (photos / "dog/03.png").write_bytes(whole[: len(whole) // 2])
+    Image.fromarray(np.zeros((4, 4), dtype=np.uint16)).save(photos / "dog/deep.png")
+    bad = b"Exif\0\0MM\0L\0\0\0\x08"  # Pillow: SyntaxError, not a TIFF file
+    Image.new("RGB", (8, 8)).save(photos / "dog/exif.webp", exif=bad)
+    with pytest.raises(UserError) as caught:
+        folder.read(photos, 0)
+    assert [line.split(": ")[1].rsplit("/", 1)[1] for line in caught.value.lines] == [
+        "empty.jpg",
+        "text.jpg",
+        "03.png",
+        "deep.png",
+        "exif.webp",
+    ]
+    assert "not eight bits a channel" in caught.value.lines[3]
+
+
+def test_many_bad_files_are_counted(photos):
+    for number in range(25):
+        (photos / f"cat/bad{number}.jpg").write_bytes(b"")
+    with pytest.raises(UserError) as caught:
+        folder.read(photos, 0)
+    assert len(caught.value.lines) == 21
+    assert "5 more images cannot be read (25 in all)" in caught.value.lines[-1]
+
+
+@pytest.mark.parametrize("make", [False, True])
+def test_nothing_there_is_one_line(tmp_path, make):
+    if make:
+        (tmp_path / "photos").mkdir()
+    with pytest.raises(UserError, match="holds no images" if make else "no such folder"):
+        folder.read(tmp_path / "photos", 0)
+
+
+# --- splits that the source brings ------------------------------------------------------------
+
+
+def data(root, **changes):
+    values = tiny_values()["data"] | {"source": "folder", "root": str(root), "size": 8}
+    values |= {"classes": ["cat", "dog"], "labels_per_class": 4, "val": 0.3, "test": 0.2}
+    return values | changes
+
+
+def prepared(tmp_path, monkeypatch, values) -> store.Dataset:
+    monkeypatch.chdir(tmp_path)
+    params = tiny_values() | {"data": values, "tasks": {}, "final": "g2"}
+    block = load(write_params(tmp_path, params)).data
+    return prepare(block, "base", block.classes, block.labels_per_class)
+
+
+def test_test_images_of_the_source_stay_test(tmp_path, photos, monkeypatch, rng):
+    photos.rename(tmp_path / "moved")
+    photos.mkdir()
+    (tmp_path / "moved").rename(photos / "train")
+    for number in range(5):
+        pixels = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        write(photos / "test/cat" / f"{number}.png", pixels)
+    copied = (photos / "train/cat/00.png").read_bytes()
+    (photos / "test/cat/copy.png").write_bytes(copied)
+    found = prepared(tmp_path, monkeypatch, data(photos, test=0.0))
+    counts = found.card["counts"]
+    assert counts["test"] == {"cat": 6, "dog": 0} and found.card["copies_left_out"] == 1
+    assert counts["labelled"] == {"cat": 4, "dog": 4} and sum(counts["val"].values()) > 5
+    index = (found.folder / "index.csv").read_text()
+    assert "test/cat/copy.png,test" in index and "train/cat/00.png" not in index
+
+
+def test_val_and_test_come_from_one_place_each(tmp_path, photos, monkeypatch):
+    with pytest.raises(UserError, match="data.test: 0, and the source brings no test images"):
+        prepared(tmp_path, monkeypatch, data(photos, test=0.0))
+    (photos / "train").mkdir()
+    for name in ("cat", "dog"):
+        (photos / name).rename(photos / "train" / name)
+    (photos / "val").mkdir()
+    (photos / "train/cat/00.png").rename(photos / "val/00.png")
+    write(photos / "val/cat/x.png", np.zeros((10, 12, 3), dtype=np.uint8))
+    with pytest.raises(UserError, match=r"data.val: 0.3, but the source brings its own val images"):
+        prepared(tmp_path, monkeypatch, data(photos))
+    found = prepared(tmp_path, monkeypatch, data(photos, val=0.0))
+    assert found.card["counts"]["val"] == {"cat": 1, "dog": 0}
+
+
+def test_an_empty_class_folder_is_a_class_without_images(tmp_path, photos, monkeypatch):
+    (photos / "cow").mkdir()
+    with pytest.raises(UserError, match="class 'cow' has 0 training images, 4 are asked for"):
+        prepared(tmp_path, monkeypatch, data(photos, classes=["cat", "dog", "cow"]))
+
+
+def test_the_digits_are_of_one_size(tiny):
+    with pytest.raises(UserError, match="the digits are 8x8"):
+        SOURCES["digits"](tiny.data.model_copy(update={"size": 16}))
+
+
+def test_a_folder_of_images_goes_through_the_whole_chain(tmp_path, photos, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    values = tiny_values() | {"data": data(photos, labels_per_class=2), "tasks": {}, "final": "g1"}
+    del values["generations"]["g2"]
+    write_params(tmp_path, values)
+    run_chain()
+    assert (tmp_path / "report/html/index.html").is_file()

@@ -1,0 +1,117 @@
+"""The registry: what is exported answers as the model does; when the champion moves."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import tracking
+from pipeline.core import files
+from pipeline.data import tasks
+from pipeline.networks.classifier import checkpoint, evaluate
+from pipeline.params.check import load
+from pipeline.report.gate import Verdict
+from pipeline.tracking import registry
+
+SHIPPED = {"model.sha256": "a", "val_digest": "v", "val_acc": "0.900000"}
+
+
+@pytest.mark.parametrize(
+    ("candidate", "moves"),
+    [
+        ({"model.sha256": "b", "val_acc": "0.910000"}, True),
+        ({"model.sha256": "b", "val_acc": "0.900000"}, True),
+        ({"model.sha256": "b", "val_acc": "0.890000"}, False),
+        ({"model.sha256": "b", "val_acc": "0.990000", "val_digest": "other"}, False),
+        ({"model.sha256": "a", "val_acc": "0.100000"}, True),
+        ({"model.sha256": "a", "val_digest": "other"}, False),
+    ],
+)
+def test_only_a_model_as_good_on_the_same_images_becomes_champion(candidate, moves):
+    assert registry.better(SHIPPED, SHIPPED | candidate)[0] is moves
+
+
+def test_the_first_is_champion():
+    assert registry.better(None, SHIPPED)[0]
+
+
+@pytest.fixture
+def tracked(chain, monkeypatch) -> Path:
+    """The finished chain with a database of its own."""
+    monkeypatch.delenv("LINEAGE_TRACKING")
+    return chain
+
+
+def record(ships: str, val_acc: float, **changes) -> str:
+    params = load()
+    report = params.report.model_copy(update={"registers": True} | changes)
+    params = params.model_copy(update={"report": report})
+    metrics = {f"val_acc/{name}": 0.1 for name in params.models()} | {f"val_acc/{ships}": val_acc}
+    return tracking.record_pipeline(
+        params, metrics, {}, Verdict(ships, ["because"]), Path("report")
+    )
+
+
+def champion():
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking.uri()).get_model_version_by_alias("lineage-digits", "champion")
+
+
+def test_the_champion_moves_to_a_better_model_and_not_to_a_worse(tracked):
+    assert "none before" in record("teacher", 0.5)
+    assert champion().tags["name"] == "teacher"
+    assert "< 0.5000" in record("g1", 0.4)
+    assert champion().tags["name"] == "teacher"
+    assert ">= 0.5000" in record("g2", 0.6)
+    assert champion().tags["name"] == "g2"
+    assert "same model" in record("g2", 0.6), "registered once only"
+    assert int(champion().version) == 3
+    assert "left alone" in record("teacher", 0.9, registers=False)
+    assert champion().tags["name"] == "g2"
+
+
+def test_what_is_registered_agrees_with_infer_at_any_batch_size(tracked):
+    import mlflow
+
+    record("g2", 0.5)
+    mlflow.set_tracking_uri(tracking.uri())
+    served = mlflow.pyfunc.load_model("models:/lineage-digits@champion")
+    images = tasks.dataset("base").array("val").copy()
+    network, _ = checkpoint.load("models/g2")
+    wanted = torch.softmax(evaluate.infer(network, images), 1).numpy()
+    for num in (1, 5, len(images)):
+        np.testing.assert_allclose(served.predict(images[:num]), wanted[:num], atol=1e-5)
+
+
+def test_a_study_touches_no_registry(finished, tmp_path, monkeypatch):
+    from conftest import tiny_values
+
+    from benchmarks import study
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LINEAGE_TRACKING")  # else nothing could be touched by anyone
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
+    values = tiny_values()
+    values["training"] |= {"steps": 2}
+    values["generations"] = {}
+    values |= {"meta_pseudo_labels": {}, "baselines": {}, "tasks": {}, "final": "teacher"}
+    files.write_json("params.yaml", values)
+    monkeypatch.setattr(study, "PROCESSES", 1)
+    arms = {"plain": {}}
+    made = study.Study("toy", arms, [0], ["val_acc/teacher"], test=False)
+    table = study.run(made)
+    assert [row["seed"] for row in table] == ["0"]
+    assert study.run(made) == table, "a row that stands there is not computed again"
+    with open(made.csv, encoding="utf-8", newline="") as file:
+        assert list(csv.DictReader(file)) == table
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking.uri())
+    names = {experiment.name for experiment in client.search_experiments()}
+    assert "lineage-studies" in names and not names & {tracking.PIPELINES, tracking.STAGES}
+    assert client.search_registered_models() == []
+    assert json.loads(Path("params.yaml").read_text())["report"]["register"] is True
