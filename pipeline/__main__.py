@@ -1,4 +1,4 @@
-"""`python -m pipeline <command>`: what a person does beside the stages."""
+"""`python -m pipeline <command>`: what a person does apart from the stages."""
 
 from __future__ import annotations
 

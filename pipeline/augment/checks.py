@@ -15,7 +15,7 @@ def check_setting(name: str, value: float, low: float, high: float, *, whole: bo
 def check_images(images: Tensor) -> None:
     """Raise TypeError or ValueError unless images are (N, C, H, W), uint8 or floats in [0, 1].
 
-    The values are looked at on a CPU only: on a GPU the answer would have to be waited for.
+    The values are checked on a CPU only: on a GPU the answer would have to be waited for.
     """
     if not isinstance(images, Tensor):
         raise TypeError(f"images: must be a tensor, is {type(images).__name__}")

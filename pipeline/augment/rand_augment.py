@@ -26,7 +26,7 @@ class RandAugment(View, GeometricAugmentationBase2D):
     Args:
         n: operations per image, 1 or more, applied in the drawn order.
         m: magnitude on torchvision's scale, 0..30; if no whole number, each operation draws one
-            of the two bins beside it.
+            of the two bins next to it.
         magnitude_std: standard deviation, in bins, of Gaussian noise on m; clipped to 0..30.
         cutout: side of a grey square (DeVries & Taylor 2017, 1708.04552) as a share of the
             shorter side, 0 (off) to 1; its centre is uniform, so part of it may lie outside.

@@ -1,6 +1,6 @@
 """What belongs to the machine and not to the experiment: device, threads, number format.
 
-Read from an optional, git-ignored `machine.yaml` beside params.yaml, and from environment
+Read from an optional, git-ignored `machine.yaml` next to params.yaml, and from environment
 variables (`LINEAGE_DEVICE`, `LINEAGE_THREADS`, `LINEAGE_DTYPE`, ...), which win. None of it is a
 parameter of a DVC stage: another machine must not retrain.
 """
@@ -129,7 +129,7 @@ def configure(machine: Machine, network, pixels: int) -> Callable[[], AbstractCo
 
 def _of_torchvision(network) -> bool:
     # From images of 16x16 pixels down their maps shrink to a pixel too early. For a strided bf16
-    # convolution there, torch 2.15 leaves the CPU's gradient as it found the memory.
+    # convolution there, torch 2.15 leaves the CPU's gradient uninitialised.
     return type(network.backbone).__module__.startswith("torchvision")
 
 

@@ -95,7 +95,7 @@ def save(
         classes: class names in the order of the labels.
         path: where each image came from, (N,).
         sha256: each image's content hash, (N,).
-        copies: exact copies that were left out, to be told.
+        copies: exact copies that were left out, to be reported.
     """
     folder = Path(folder)
     hashes = {}

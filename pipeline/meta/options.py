@@ -65,7 +65,7 @@ class MetaPseudoLabels(Student):
         False,
         description="the teacher stays as it is and answers each image once; what the student "
         "corrects is a small network that calibrates these answers. For a teacher too large to "
-        "train beside a student",
+        "train together with a student",
     )
     calibrator_width: int = Field(
         128, ge=1, le=65_536, description="hidden units of that small network, with `reduced`"

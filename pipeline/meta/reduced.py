@@ -1,5 +1,5 @@
 """Reduced Meta Pseudo Labels (Pham et al. 2021, arXiv:2003.10580, section 4 and appendix E), for a
-teacher too large to train beside a student.
+teacher too large to train together with a student.
 
 The large teacher answers every labelled and every unlabelled image once, without augmentation, in
 evaluation mode, and is put away. What labels from then on, and is corrected by the student, is a

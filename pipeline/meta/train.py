@@ -104,7 +104,7 @@ def _described(options: MetaPseudoLabels) -> dict:
 
 
 def trained(job: Job, student: dict) -> PairTeacher:
-    """A teacher that is trained on as it is, beside the student of that card."""
+    """A teacher that is trained on as it is, together with the student of that card."""
     [parent] = job.parents
     run, options = job.run, job.config.options
     network, theirs = checkpoint.load(Path("models") / parent, run.device)

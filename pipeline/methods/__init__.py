@@ -1,1 +1,1 @@
-"""What a model may learn by beside its labels: one paper, one file."""
+"""What a model may learn by besides its labels: one paper, one file."""

@@ -42,7 +42,7 @@ class ResNet9(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions beside an identity; `skip` is the probability of leaving them out."""
+    """Two convolutions in parallel with an identity; `skip` is the probability of leaving them out."""
 
     def __init__(self, channels: int, skip: float) -> None:
         super().__init__()

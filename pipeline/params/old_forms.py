@@ -13,7 +13,7 @@ METHODS = ("lwf", "pseudo_label", "uda", "fixmatch")
 
 
 def old_forms(source: Source) -> dict[tuple, UserError]:
-    """One line for each model that lists methods, or names a learner, with options beside it: by
+    """One line for each model that lists methods, or names a learner, with options next to it: by
     the place of each key that is of the old form."""
     errors = {}
     for loc, spec in entries(source):

@@ -28,7 +28,7 @@ def schema_at(loc: tuple) -> tuple[type[Block] | None, Any]:
 
 
 def block_in(annotation: Any) -> type[Block] | None:
-    """The block that an annotation names, perhaps inside a dict or beside None."""
+    """The block that an annotation names, perhaps inside a dict or a union with None."""
     if isinstance(annotation, type) and issubclass(annotation, Block):
         return annotation
     inner = [block_in(arg) for arg in getattr(annotation, "__args__", ())]

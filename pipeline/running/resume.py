@@ -41,7 +41,7 @@ class Resume:
 
     def __enter__(self) -> Resume:
         """Take the lock. A second training of the same thing in another folder (two queued
-        experiments that share a stage) works beside the first, without its checkpoints.
+        experiments that share a stage) works in parallel, without its checkpoints.
 
         Raises:
             UserError: another process trains the same model in this folder.

@@ -1,7 +1,7 @@
 """Signal handling: stop at once, or, in training, at the end of the step with a checkpoint kept.
 
 SIGINT ends with exit code 130, SIGTERM with 143. A stage that DVC started also stops when DVC is
-gone: else a killed `dvc repro` would leave its trainer writing beside the next one.
+gone: else a killed `dvc repro` would leave its trainer writing while the next one does.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ class Model(Block):
 class Teacher(Model):
     """The first model: from labels, and from unlabelled images by its methods."""
 
-    methods: Methods = Field(Methods(), description="what it learns by beside its labels")
+    methods: Methods = Field(Methods(), description="what it learns by besides its labels")
 
 
 class Baseline(Teacher):

@@ -1,7 +1,7 @@
 """Experiment tracking: the only room that knows MLflow.
 
 Two experiments: `lineage` holds one run per pipeline (what a person compares), `lineage-stages`
-one run per executed stage. Tracking never costs a result: outputs are on disk before it is told,
+one run per executed stage. Tracking never costs a result: outputs are on disk before it is called,
 and a server that is slow or gone is given up after one warning.
 """
 

@@ -43,7 +43,7 @@ def serve(port: int = 0) -> None:
     port = port or _free_port()
     page = address(f"http://127.0.0.1:{port}")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri()]
-    # the server's own jobs are not needed to look at runs, and cost a dozen processes
+    # the server's own jobs are not needed to read runs, and cost a dozen processes
     quick = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     server = subprocess.Popen([*command, "--workers", "1", "--port", str(port)], env=quick)
     try:

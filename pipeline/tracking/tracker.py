@@ -60,13 +60,13 @@ class MlflowTracker(NullTracker):
         self._try(lambda: self._client.set_terminated(self.run_id, status))
 
     def stage_links(self, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-        found = {}
+        links = {}
         for stage, sha256 in outputs.items():
             query = f"tags.`dvc.stage` = '{stage}' and tags.`output.sha256` = '{sha256}'"
             for run in self._try(lambda query=query: self._search(query)) or []:
                 page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
-                found[stage] = (run.info.run_id, page)
-        return found
+                links[stage] = (run.info.run_id, page)
+        return links
 
     def attempt(self, call: Callable[[Any], Any]) -> Any:
         return self._try(lambda: call(self._client))
@@ -89,7 +89,7 @@ class MlflowTracker(NullTracker):
 
 
 def uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or a database beside the project's params.yaml."""
+    """`MLFLOW_TRACKING_URI`, or a database next to the project's params.yaml."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{machine.root()}/mlflow.db"
 
 
@@ -99,14 +99,14 @@ def start(experiment: str, name: str, tags: Mapping[str, str]) -> NullTracker:
     Args:
         experiment: `PIPELINES` or `STAGES`.
         name: the run's name.
-        tags: beside these the git commit is kept, where there is one.
+        tags: besides these the git commit is kept, where there is one.
     """
     if os.environ.get("LINEAGE_TRACKING", "on") == "off" or _gave_up_lately():
         return NullTracker()
     try:
         client = connect()
-        found = client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else _create(client, experiment)
+        known = client.get_experiment_by_name(experiment)
+        number = known.experiment_id if known else _create(client, experiment)
         return MlflowTracker(client, client.create_run(number, None, _tags(tags), name))
     except Exception as error:  # a tracker that is not there must not cost the training
         _give_up(error)
@@ -136,9 +136,9 @@ def connect() -> Any:
 
 def _create(client: Any, experiment: str) -> str:
     with FileLock(_folder() / "mlflow.lock", timeout=60):
-        found = client.get_experiment_by_name(experiment)
-        if found:
-            return found.experiment_id
+        known = client.get_experiment_by_name(experiment)
+        if known:
+            return known.experiment_id
         local = not uri().startswith("http")
         place = (machine.root() / "mlartifacts" / experiment).as_uri() if local else None
         return client.create_experiment(experiment, artifact_location=place)

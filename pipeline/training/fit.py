@@ -55,7 +55,7 @@ class Trainings:
 
         Args:
             evaluate: see `evaluation`.
-            phase: name of a training beside the main one, with draws of its own.
+            phase: name of a training other than the main one, with draws of its own.
             first_step: see `train`.
             run: in place of the stage's own: one with another tracker.
 

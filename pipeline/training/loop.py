@@ -25,7 +25,7 @@ Row = dict[str, float]
 
 @dataclass
 class Progress:
-    """What the loop keeps beside the learner.
+    """What the loop keeps, apart from the learner.
 
     Attributes:
         history: a row for each evaluation.

@@ -65,7 +65,7 @@ class Method:
             state is empty, `finish` is called for each earlier task before the first extension.
         rehearses: whether its streams bring images of earlier tasks, so that the cross-entropy
             ranges over all logits (`ce_over: auto`).
-        excludes: names of methods that it makes no sense beside.
+        excludes: names of methods that it makes no sense with.
         layers: names of the network's inner layers whose outputs it wants in `output.maps`.
         passes: further forward passes over the images of the joint pass at each step, by other
             networks; they count as images seen.
@@ -73,7 +73,7 @@ class Method:
         warmup_steps: steps that train the new head alone, before all others.
         state: named tensors: all that a resumed training, or the next task, needs of it.
         module: weights of its own, trained with the network's by its optimiser; or None.
-        notes: named scalars to record beside the losses; the same names at every step.
+        notes: named scalars to record with the losses; the same names at every step.
         step: the update being made, 0, 1, ...; the learner sets it.
     """
 

@@ -20,7 +20,8 @@ class Training(Block):
         gt=0, le=64, description="unlabelled images in a step, per labelled one"
     )
     unlabelled_weight: float = Field(
-        ge=0, description="weight of the pseudo-labelled loss beside the labelled one (students)"
+        ge=0,
+        description="weight of the pseudo-labelled loss, where the labelled one weighs 1 (students)",
     )
     optimizer: Literal[tuple(OPTIMIZERS)] = Field(description="`sgd` has Nesterov momentum 0.9")
     learning_rate: float = Field(gt=0, le=10, description="peak of the cosine schedule")

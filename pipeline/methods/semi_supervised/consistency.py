@@ -1,6 +1,6 @@
 """What methods share that compare a weak and a strong view of an unlabelled image.
 
-The weak answer is a constant: no gradient flows through it. The mask looks at the confidence
+The weak answer is a constant: no gradient flows through it. The mask depends on the confidence
 before sharpening, unless a method says otherwise, and the mean is over all unlabelled images,
 masked ones included.
 

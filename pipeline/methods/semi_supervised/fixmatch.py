@@ -18,7 +18,7 @@ class FixMatch(Consistency):
     """FixMatch (Sohn et al. 2020): the strong view is to be of the class that the weak one surely
     is.
 
-    Alone, or beside methods that do not compare two views themselves.
+    Alone, or with methods that do not compare two views themselves.
     """
 
     class Options(Consistency.Options):

@@ -26,7 +26,7 @@ from pipeline.training.method import Method, Setting
 class OnlinePseudoLabel(Method):
     """Pseudo-label (Lee 2013): the network labels the unlabelled images of its own batch.
 
-    Beside UDA or FixMatch it shares their strong view.
+    With UDA or FixMatch it shares their strong view.
     """
 
     class Options(Block):

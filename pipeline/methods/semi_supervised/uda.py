@@ -19,7 +19,7 @@ from pipeline.methods.semi_supervised.consistency import Consistency, ramp
 class UnsupervisedDataAugmentation(Consistency):
     """UDA (Xie et al. 2019): the strong view is to be answered as the weak one is, sharpened.
 
-    Alone, or beside methods that do not compare two views themselves.
+    Alone, or with methods that do not compare two views themselves.
     """
 
     class Options(Consistency.Options):
