@@ -12,47 +12,15 @@ from torch import Tensor, nn
 
 from pipeline.networks.architecture import Architecture
 
-NAMES = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
-    "densenet121",
-    "densenet169",
-    "densenet201",
-    "mobilenet_v2",
-    "mobilenet_v3_small",
-    "mobilenet_v3_large",
-    "efficientnet_b0",
-    "efficientnet_b1",
-    "efficientnet_b2",
-    "efficientnet_b3",
-    "efficientnet_b4",
-    "efficientnet_b5",
-    "efficientnet_b6",
-    "efficientnet_b7",
-    "efficientnet_v2_s",
-    "efficientnet_v2_m",
-    "efficientnet_v2_l",
-    "convnext_tiny",
-    "convnext_small",
-    "convnext_base",
-    "convnext_large",
-    "regnet_y_400mf",
-    "regnet_y_800mf",
-    "regnet_y_1_6gf",
-    "regnet_y_3_2gf",
-    "shufflenet_v2_x0_5",
-    "shufflenet_v2_x1_0",
-    "vgg11_bn",
-    "vgg16_bn",
-    "vgg19_bn",
-)
+NAMES = """
+    resnet18 resnet34 resnet50 resnet101 resnet152 resnext50_32x4d resnext101_32x8d
+    wide_resnet50_2 wide_resnet101_2 densenet121 densenet169 densenet201 mobilenet_v2
+    mobilenet_v3_small mobilenet_v3_large efficientnet_b0 efficientnet_b1 efficientnet_b2
+    efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7
+    efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l convnext_tiny convnext_small
+    convnext_base convnext_large regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf
+    shufflenet_v2_x0_5 shufflenet_v2_x1_0 vgg11_bn vgg16_bn vgg19_bn
+""".split()
 PREFIX = "torchvision/"
 # Families that halve the image without padding, and the least side that leaves a pixel.
 LEAST_SIDE = {"densenet": 29, "convnext": 32, "vgg": 32}
