@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.core import files
 from pipeline.core.errors import UserError, nearest
-from pipeline.running.entry import run
+from pipeline.running.entry import enter
 
 
 def full_disk(*_):
@@ -79,18 +79,18 @@ def test_the_sha256_is_the_known_one(tmp_path):
 
 
 def test_user_errors_end_in_their_lines_and_code_2(capsys):
-    def fail():
+    def fail(_):
         raise UserError.all([UserError("a", "b", "c"), UserError("d", "e", "f")])
 
     with pytest.raises(SystemExit) as caught:
-        run(fail)
+        enter(fail)
     assert caught.value.code == 2
     assert capsys.readouterr().err == "error: a: b; fix: c\nerror: d: e; fix: f\n"
 
 
 def test_faults_of_ours_keep_their_traceback():
     with pytest.raises(ZeroDivisionError):
-        run(lambda: 1 / 0)
+        enter(lambda _: 1 / 0)
 
 
 @pytest.mark.parametrize(

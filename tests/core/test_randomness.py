@@ -38,7 +38,7 @@ def test_the_same_key_gives_the_same_draws(key):
 
 
 def test_draws_are_the_same_in_another_process():
-    code = "from pipeline import randomness; print(randomness.torch_seed(7, 'g1', 'order', 3))"
+    code = "from pipeline.core import randomness; print(randomness.torch_seed(7, 'g1', 'order', 3))"
     seeds = {
         subprocess.run(
             [sys.executable, "-c", code],

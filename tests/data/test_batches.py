@@ -36,7 +36,9 @@ def rows(made, steps, name="labelled"):
 
 def same(one, other):
     return one.keys() == other.keys() and all(
-        torch.equal(a, b) for name in one for a, b in zip(one[name], other[name])
+        torch.equal(torch.as_tensor(a), torch.as_tensor(b))
+        for name in one
+        for a, b in zip(one[name], other[name])
     )
 
 

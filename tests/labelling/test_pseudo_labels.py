@@ -211,7 +211,7 @@ def path(tmp_path, probs):
 def test_the_file_comes_back_as_it_went_in(path, probs):
     written = made(probs[:8], balance="equal")
     read, metadata = pseudo_labels.load(path)
-    assert metadata == {"schema": 1, **METADATA}
+    assert metadata == {"schema": 2, "kind": "soft", **METADATA}
     kinds = {"index": np.int64, "probs": np.float16, "label": np.int64, "weight": np.float32}
     for name, kind in kinds.items():
         assert getattr(read, name).dtype == kind
@@ -244,8 +244,8 @@ def test_a_cut_file_is_refused(path, size):
 def test_a_missing_file_and_another_schema_are_refused(path, tmp_path, probs, monkeypatch):
     with pytest.raises(UserError, match="no such file"):
         pseudo_labels.load(tmp_path / "nowhere")
-    monkeypatch.setattr(pseudo_labels, "SCHEMA", 2)
-    with pytest.raises(UserError, match="schema 1, this version reads 2"):
+    monkeypatch.setattr(pseudo_labels, "SCHEMA", 3)
+    with pytest.raises(UserError, match="schema 2, this version reads 3"):
         pseudo_labels.load(path)
 
 

@@ -6,14 +6,15 @@ import torch
 
 from pipeline.labelling import transforms
 from pipeline.labelling.transforms import TRANSFORMS, probabilities
-from pipeline.networks.classifier import Classifier, evaluate
-from pipeline.networks.small_cnn import SmallCNN
+from pipeline.networks import evaluate
+from pipeline.networks.classifier import Classifier
+from pipeline.networks.small_cnn import small_cnn
 
 
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return Classifier(SmallCNN(3, 0.25), {"base": 4}, [0.5] * 3, [0.25] * 3).eval()
+    return Classifier(small_cnn(3, 0.25, 0.0), {"base": 4}, [0.5] * 3, [0.25] * 3).eval()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pipeline.running.clean import clean
 def test_what_params_name_stays(chain):
     before = sorted(Path("models").rglob("*")) + sorted(Path("data").rglob("*"))
     Path("data/pseudo_labels/.gitkeep").touch()
-    assert clean(load()) == []
+    assert clean(load().lineage()) == []
     assert set(before) <= set(Path("models").rglob("*")) | set(Path("data").rglob("*"))
     assert Path("data/pseudo_labels/.gitkeep").exists()
 
@@ -21,7 +21,7 @@ def test_what_they_no_longer_name_goes(chain):
     del values["generations"]["g2"]
     write_params(chain, values | {"tasks": {}, "final": "g1"})
     Path(".lineage/resume/student@g2-0").mkdir(parents=True)
-    gone = {str(path) for path in clean(load())}
+    gone = {str(path) for path in clean(load().lineage())}
     assert gone == {
         "models/g2",
         "models/t1",

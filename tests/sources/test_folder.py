@@ -6,15 +6,22 @@ from conftest import run_chain, tiny_values, write_params
 from PIL import Image
 
 from pipeline.core.errors import UserError
-from pipeline.data import folder, store
+from pipeline.data import store
 from pipeline.params.check import load
-from pipeline.sources import SOURCES
+from pipeline.sources import digits, folder
+from pipeline.sources.images import Images
+from pipeline.sources.options import Data
 from pipeline.sources.prepare import prepare
 
 
 def write(path, pixels, mode="RGB", **options):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels, mode).save(path, **options)
+
+
+def read(root, size: int) -> Images:
+    """The images below `root`, stored at `size`."""
+    return folder.read(Data.model_validate(data(root, size=size)))
 
 
 @pytest.fixture
@@ -28,7 +35,7 @@ def photos(tmp_path, rng):
 
 
 def test_images_come_in_the_order_of_their_names(photos):
-    found = folder.read(photos, 0)
+    found = read(photos, 0)
     assert found.classes == ["cat", "dog"] and found.given is None
     assert found.image.shape == (60, 3, 10, 12) and found.image.dtype == np.uint8
     assert found.path[0] == "cat/00.png" and found.path[-1] == "dog/29.png"
@@ -41,22 +48,22 @@ def test_size_resizes_the_shorter_side_and_keeps_the_middle(tmp_path):
     pixels = np.zeros((20, 40, 3), dtype=np.uint8)
     pixels[:, 10:30] = 200
     write(tmp_path / "a/wide.png", pixels)
-    found = folder.read(tmp_path, 10)
+    found = read(tmp_path, 10)
     assert found.image.shape == (1, 3, 10, 10) and (found.image[..., 1:-1] == 200).all()
 
 
 def test_several_sizes_need_a_size(photos):
     write(photos / "cat/other.png", np.zeros((9, 9, 3), dtype=np.uint8))
     with pytest.raises(UserError, match=r"images of 2 sizes \(9x9, 12x10\); fix: set data.size"):
-        folder.read(photos, 0)
-    assert folder.read(photos, 8).image.shape == (61, 3, 8, 8)
+        read(photos, 0)
+    assert read(photos, 8).image.shape == (61, 3, 8, 8)
 
 
 def test_hidden_files_are_left_out(photos):
     (photos / "cat/.DS_Store").write_bytes(b"x")
     (photos / "cat/Thumbs.db").write_bytes(b"x")
     (photos / ".git").mkdir()
-    assert len(folder.read(photos, 0).path) == 60
+    assert len(read(photos, 0).path) == 60
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "CMYK", "1", "P"])
@@ -64,7 +71,7 @@ def test_other_modes_become_rgb(tmp_path, mode):
     grey = Image.fromarray(np.full((8, 8), 255, dtype=np.uint8)).convert(mode)
     (tmp_path / "a").mkdir()
     grey.save(tmp_path / "a/x.tiff")
-    assert (folder.read(tmp_path, 0).image == 255).all()
+    assert (read(tmp_path, 0).image == 255).all()
 
 
 def test_images_stand_upright(tmp_path):
@@ -75,7 +82,7 @@ def test_images_stand_upright(tmp_path):
     exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to look at it
     (tmp_path / "a").mkdir()
     image.save(tmp_path / "a/x.png", exif=exif)
-    found = folder.read(tmp_path, 0).image[0]
+    found = read(tmp_path, 0).image[0]
     assert found.shape == (3, 10, 6) and (found[:, :5] == 255).all() and (found[:, 5:] == 0).all()
 
 
@@ -88,7 +95,7 @@ def test_all_bad_files_are_named_in_one_pass(photos):
     bad = b"Exif\0\0MM\0L\0\0\0\x08"  # Pillow: SyntaxError, not a TIFF file
     Image.new("RGB", (8, 8)).save(photos / "dog/exif.webp", exif=bad)
     with pytest.raises(UserError) as caught:
-        folder.read(photos, 0)
+        read(photos, 0)
     assert [line.split(": ")[1].rsplit("/", 1)[1] for line in caught.value.lines] == [
         "empty.jpg",
         "text.jpg",
@@ -103,7 +110,7 @@ def test_many_bad_files_are_counted(photos):
     for number in range(25):
         (photos / f"cat/bad{number}.jpg").write_bytes(b"")
     with pytest.raises(UserError) as caught:
-        folder.read(photos, 0)
+        read(photos, 0)
     assert len(caught.value.lines) == 21
     assert "5 more images cannot be read (25 in all)" in caught.value.lines[-1]
 
@@ -113,7 +120,7 @@ def test_nothing_there_is_one_line(tmp_path, make):
     if make:
         (tmp_path / "photos").mkdir()
     with pytest.raises(UserError, match="holds no images" if make else "no such folder"):
-        folder.read(tmp_path / "photos", 0)
+        read(tmp_path / "photos", 0)
 
 
 # --- splits that the source brings ------------------------------------------------------------
@@ -171,8 +178,9 @@ def test_an_empty_class_folder_is_a_class_without_images(tmp_path, photos, monke
 
 
 def test_the_digits_are_of_one_size(tiny):
-    with pytest.raises(UserError, match="the digits are 8x8"):
-        SOURCES["digits"](tiny.data.model_copy(update={"size": 16}))
+    (fault,) = digits.faults(tiny.data.model_copy(update={"size": 16}))
+    assert (fault.key, fault.what) == ("size", "the digits are 8x8, not 16")
+    assert not list(digits.faults(tiny.data))
 
 
 def test_a_folder_of_images_goes_through_the_whole_chain(tmp_path, photos, monkeypatch):

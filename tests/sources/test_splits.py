@@ -101,7 +101,7 @@ def test_copies_with_different_labels_are_all_named():
 
 
 def test_the_digits_of_some_classes_are_labelled_by_position(tiny):
-    images = SOURCES["digits"](tiny.data)
+    images = SOURCES["digits"].read(tiny.data)
     some = images.of(["7", "2"])
     assert some.classes == ["7", "2"]
     assert np.array_equal(some.image[some.label == 0], images.image[images.label == 7])
@@ -112,7 +112,7 @@ def test_the_digits_of_some_classes_are_labelled_by_position(tiny):
 
 def test_an_unknown_class_is_refused_by_name(tiny):
     with pytest.raises(UserError, match="no class is called '12'"):
-        SOURCES["digits"](tiny.data).of(["1", "12"])
+        SOURCES["digits"].read(tiny.data).of(["1", "12"])
 
 
 @pytest.mark.parametrize("name", ["val", "test"])
