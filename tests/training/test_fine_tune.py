@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 import torch
 from conftest import read_curves, run_stages, tiny_values, write_params
+from jobs import job, spy_on_fits
 from torch.nn import functional as F
 
-from pipeline.data import store
-from pipeline.networks.classifier import Classifier, checkpoint
+from pipeline.networks import checkpoint
+from pipeline.networks.classifier import Classifier
 from pipeline.networks.small_cnn import SmallCNN
-from pipeline.params.check import load
 from pipeline.running.tracker import NullTracker
-from pipeline.students import learn as self_training
+from pipeline.students.learn import begin, describe, learn
 from pipeline.training import fine_tune
+from pipeline.training.learner import Learner
 from pipeline.training.recipe import FineTune
 from stages import pseudo_label, student
 
@@ -62,23 +63,18 @@ def test_it_sees_labelled_images_in_the_weak_view_alone(tmp_path, monkeypatch):
     project(tmp_path, monkeypatch, fine_tune=TUNE)
     run_stages("prepare")
     seen = []
-    fit = self_training.fit
 
-    def spy(learner, streams, look, **named):
+    def note(learner, streams, _):
         seen.append((learner.training, {k: type(s.view).__name__ for k, s in streams.items()}))
-        return fit(learner, streams, look, **named)
 
-    monkeypatch.setattr(self_training, "fit", spy)
-    job = self_training.Job("teacher", load(), store.load("data/prepared/base"), {})
-    self_training.learn(job, "teacher", NullTracker())
+    spy_on_fits(monkeypatch, note)
+    learn(job("teacher"))
     assert [views for _, views in seen] == [{"labelled": "StrongView"}, {"labelled": "WeakView"}]
     assert [recipe.dropout for recipe, _ in seen] == [0.3, 0.0]
 
 
 @pytest.mark.parametrize("phase", ["teacher", "teacher.fine_tune"])
 def test_an_interruption_in_either_phase_changes_no_byte(tmp_path, monkeypatch, phase):
-    from pipeline import train
-
     folders = [tmp_path / "whole", tmp_path / "cut"]
     for folder in folders:
         folder.mkdir()
@@ -86,7 +82,7 @@ def test_an_interruption_in_either_phase_changes_no_byte(tmp_path, monkeypatch, 
         run_stages("prepare")
         if folder.name == "cut":
             monkeypatch.setenv("LINEAGE_CHECKPOINT_SECONDS", "0.000001")
-            real = train.Learner.step
+            real = Learner.step
 
             def fails(self, batch, real=real):
                 if self.num_steps == 3 and bool(self.training.dropout) == (phase == "teacher"):
@@ -94,7 +90,7 @@ def test_an_interruption_in_either_phase_changes_no_byte(tmp_path, monkeypatch, 
                 return real(self, batch)
 
             with monkeypatch.context() as patch:
-                patch.setattr("pipeline.learner.Learner.step", fails)
+                patch.setattr(Learner, "step", fails)
                 with pytest.raises(KeyboardInterrupt):
                     run_stages("teacher")
             assert list((folder / ".lineage/resume").glob(f"{phase}-*/step-*"))
@@ -123,12 +119,11 @@ def test_a_student_may_begin_where_its_teacher_is(tmp_path, monkeypatch):
     values["generations"] = {"g1": first, "g2": first | {"init": "teacher"}}
     write_params(tmp_path, values)
     run_stages("prepare", "teacher")
-    dataset, device = store.load("data/prepared/base"), torch.device("cpu")
-    teacher, card = checkpoint.load("models/teacher")
+    teacher, _ = checkpoint.load("models/teacher")
     begun = {}
     for name in ("g1", "g2"):
-        job = self_training.Job(name, load(), dataset, {"teacher": card["sha256"]})
-        network, _ = self_training.begin(job, self_training.describe(job), device)
+        made = job(name)
+        network, _ = begin(made, describe(made, unlabelled=True))
         begun[name] = network.state_dict()
     equal = {
         name: all(torch.equal(v, begun[name][k]) for k, v in teacher.state_dict().items())
@@ -161,7 +156,7 @@ def test_the_report_takes_a_student_whose_clean_end_lacks_a_loss(tmp_path, monke
     assert steps == {"pseudo": ["4", "8", "12"], "loss": ["4", "8", "12", "16", "18"]}
 
 
-def test_the_tracker_is_told_of_the_clean_end_behind_the_noisy_training(tmp_path, monkeypatch):
+def test_the_tracker_gets_the_clean_end_behind_the_noisy_training(tmp_path, monkeypatch):
     project(tmp_path, monkeypatch, fine_tune=TUNE)
     run_stages("prepare")
     steps = []
@@ -170,6 +165,5 @@ def test_the_tracker_is_told_of_the_clean_end_behind_the_noisy_training(tmp_path
         def metrics(self, metrics, step=0):
             steps.append(step)
 
-    job = self_training.Job("teacher", load(), store.load("data/prepared/base"), {})
-    self_training.learn(job, "teacher", Tracker())
+    learn(job("teacher", Tracker()))
     assert steps == [4, 8, 12, 16, 18]

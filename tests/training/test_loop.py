@@ -1,13 +1,17 @@
-"""The loop: looks at val when it should, keeps what it should, stops when it must, goes on."""
+"""The loop: evaluates when it should, keeps what it should, stops when it must, goes on."""
 
 import math
 
 import pytest
 import torch
-from test_learner import batch, equal_states, learner
+from learners import batch, equal_states, learner
 
 from pipeline.core.errors import UserError
+from pipeline.core.machine import Machine
 from pipeline.running.resume import Resume
+from pipeline.running.run import Run
+from pipeline.running.signals import Stop
+from pipeline.running.tracker import NullTracker
 from pipeline.training.loop import train
 from pipeline.training.optimizer import learning_rate
 
@@ -16,25 +20,28 @@ class Stopped(Exception):
     """Stands for a kill."""
 
 
+class Log(NullTracker):
+    """Keeps what it is given."""
+
+    def __init__(self):
+        self.logged = []
+
+    def metrics(self, metrics, step=0):
+        self.logged.append((step, dict(metrics)))
+
+
 def run(made, *, accuracies=(), every=math.inf, batches=batch, folder="a"):
-    """Train; `accuracies` are what val shows at each look. Returns history, and what was logged."""
-    shown, logged = iter(accuracies), []
+    """Train; `accuracies` are what each evaluation gives. Returns history, and what was logged."""
+    shown, tracker = iter(accuracies), Log()
 
     def evaluate(_):
         return {"val_acc": next(shown, 0.5), "val_loss": 1.0}
 
+    machine = Machine.model_construct(checkpoint_seconds=every)
+    given = Run(folder, "g1", 0, machine, torch.device("cpu"), tracker)
     with Resume(folder, folder) as resume:
-        history = train(
-            made,
-            batches,
-            name="g1",
-            seed=0,
-            evaluate=evaluate,
-            resume=resume,
-            checkpoint_seconds=every,
-            log=lambda step, row: logged.append((step, dict(row))),
-        )
-    return history, logged
+        history = train(made, batches, evaluate, given, resume, Stop())
+    return history, tracker.logged
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +49,7 @@ def work_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_there_is_a_look_every_so_many_steps_and_at_the_end():
+def test_there_is_an_evaluation_every_so_many_steps_and_at_the_end():
     history, logged = run(learner(steps=12, evaluate_every=5))
     assert [row["step"] for row in history] == [5, 10, 12]
     assert logged == [(row["step"], row) for row in history]
@@ -50,7 +57,7 @@ def test_there_is_a_look_every_so_many_steps_and_at_the_end():
     assert all(list(row) == keys for row in history)
 
 
-def test_a_row_holds_the_mean_losses_since_the_last_look():
+def test_a_row_holds_the_mean_losses_since_the_last_evaluation():
     made, losses = learner(steps=7, evaluate_every=4), []
     step = made.step
     made.step = lambda given: losses.append(step(given)) or losses[-1]
@@ -94,9 +101,9 @@ def test_dropout_depends_on_the_step_alone():
 @pytest.mark.parametrize("keep", ["last", "best"])
 def test_a_training_that_was_stopped_goes_on_bit_for_bit(stop, keep):
     recipe = {"steps": 15, "keep": keep, "dropout": 0.5}
-    looks = [0.4, 0.6, 0.5]
+    accuracies = [0.4, 0.6, 0.5]
     whole = learner(**recipe)
-    expected = run(whole, accuracies=looks, folder="whole")[0]
+    expected = run(whole, accuracies=accuracies, folder="whole")[0]
 
     def stopping(step):
         if step == stop:
@@ -104,11 +111,11 @@ def test_a_training_that_was_stopped_goes_on_bit_for_bit(stop, keep):
         return batch(step)
 
     with pytest.raises(Stopped):
-        run(learner(**recipe), accuracies=looks, every=-1, batches=stopping)
+        run(learner(**recipe), accuracies=accuracies, every=-1, batches=stopping)
     resumed, asked = learner(**recipe), []
     history = run(
         resumed,
-        accuracies=looks[stop // 5 :],
+        accuracies=accuracies[stop // 5 :],
         every=-1,
         batches=lambda step: asked.append(step) or batch(step),
     )[0]

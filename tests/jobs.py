@@ -1,0 +1,43 @@
+"""Trainings begun in the working folder as their stages begin them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pipeline.continual.extend import Extension
+from pipeline.data import store, tasks
+from pipeline.networks import checkpoint
+from pipeline.params.check import load
+from pipeline.running import run
+from pipeline.running.tracker import NullTracker
+from pipeline.students.learn import Job
+from pipeline.training.fit import Trainings
+
+
+def job(name: str, tracker: NullTracker | None = None, **given) -> Job:
+    """A model of params.yaml on the base task's images; its teacher is read if it has one."""
+    config = load().config(name)
+    if config.parent:
+        parent = config.parent.name
+        taught = {parent: checkpoint.read_card(f"models/{parent}")["sha256"]}
+        given = {"parents": taught} | given
+    begun = run.begin(name, name, config.seed, tracker or NullTracker())
+    return Job(config, store.load("data/prepared/base"), begun, **given)
+
+
+def extension(name: str = "t1") -> Extension:
+    """A task of params.yaml."""
+    config = load().config(name)
+    begun = run.begin(name, name, config.seed, NullTracker())
+    return Extension(config, tasks.dataset(name), begun)
+
+
+def spy_on_fits(patch, note: Callable) -> None:
+    """Call `note(learner, streams, phase)` before each training of a stage."""
+    fit = Trainings.fit
+
+    def noted(self, learner, streams: Mapping, evaluate, phase="", *rest, **named):
+        note(learner, streams, phase)
+        return fit(self, learner, streams, evaluate, phase, *rest, **named)
+
+    patch.setattr(Trainings, "fit", noted)

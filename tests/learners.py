@@ -1,0 +1,80 @@
+"""Small learners and batches of random images, for tests of one update and of the loop."""
+
+from __future__ import annotations
+
+import torch
+
+from pipeline.data.batches import Part
+from pipeline.networks import NETWORKS
+from pipeline.networks.classifier import Classifier
+from pipeline.training.learner import Learner
+from pipeline.training.recipe import Training
+
+TRAINING = Training(
+    steps=20,
+    batch_size=4,
+    unlabelled_ratio=2.0,
+    unlabelled_weight=1.0,
+    optimizer="sgd",
+    learning_rate=0.05,
+    warmup_steps=3,
+    weight_decay=5e-4,
+    clip_norm=0.0,
+    label_smoothing=0.0,
+    dropout=0.3,
+    stochastic_depth=0.0,
+    ema=0.9,
+    flip=False,
+    shift=1,
+    num_ops=2,
+    magnitude=6,
+    keep="last",
+    evaluate_every=5,
+    train="all",
+)
+
+
+def network(dropout: float = 0.0, heads: dict[str, int] | None = None, **settings) -> Classifier:
+    """A thin small_cnn for grey images, the same weights every time."""
+    torch.manual_seed(0)
+    backbone = NETWORKS["small_cnn"].build(1, 0.125, 0.0)
+    return Classifier(backbone, heads or {"base": 3}, [0.5], [0.3], dropout, **settings)
+
+
+def learner(
+    loss_weights: dict | None = None, dropout: float = 0.0, methods: dict | None = None, **recipe
+) -> Learner:
+    """A learner of that network with a recipe that differs in some keys."""
+    training = TRAINING.model_copy(update=recipe)
+    return Learner(network(dropout), training, loss_weights, methods=methods or {})
+
+
+def part(num: int, seed: int = 0, soft: bool = False, weights=None, classes: int = 3) -> Part:
+    """Random images 8x8 with one-hot targets, or `soft` ones."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randint(0, 256, (num, 1, 8, 8), dtype=torch.uint8, generator=generator)
+    targets = torch.eye(classes)[torch.randint(0, classes, (num,), generator=generator)]
+    if soft:
+        targets = torch.rand(num, classes, generator=generator).softmax(1)
+    return Part(images, targets, weights, torch.arange(num), soft)
+
+
+def batch(step: int = 0) -> dict[str, Part]:
+    """4 labelled and 8 pseudo-labelled images."""
+    return {"labelled": part(4, step), "pseudo": part(8, step + 100, soft=True)}
+
+
+def seeded_step(made: Learner, step: int) -> dict[str, torch.Tensor]:
+    """One update on the batch of that step, with draws of its own."""
+    torch.manual_seed(step)
+    return made.step(batch(step))
+
+
+def saved(made: Learner) -> dict[str, torch.Tensor]:
+    """A copy of the state, as a file of it would be."""
+    return {key: value.clone() for key, value in made.state().items()}
+
+
+def equal_states(one, other) -> bool:
+    """Whether two dicts hold the same tensors, bit for bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
