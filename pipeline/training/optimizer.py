@@ -1,22 +1,14 @@
-"""Optimisers by name, and the schedule of their learning rate."""
+"""A recipe's optimiser, and the schedule of its learning rate."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from math import cos, pi
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from pipeline.training.recipe import Training
-
-OPTIMIZERS = {
-    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
-    "adamw": torch.optim.AdamW,
-}
+from pipeline.training.recipe import OPTIMIZERS, Training
 
 
 def make_optimizer(weights: Iterable[Tensor], training: Training) -> torch.optim.Optimizer:

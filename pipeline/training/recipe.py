@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Literal
 
+import torch
 from pydantic import Field
 
 from pipeline.core.block import Block, Fault, override_of
-from pipeline.training.optimizer import OPTIMIZERS
+
+OPTIMIZERS = {
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    "adamw": torch.optim.AdamW,
+}
 
 
 class Training(Block):
