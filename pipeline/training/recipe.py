@@ -27,7 +27,7 @@ class Training(Block):
     )
     unlabelled_weight: float = Field(
         ge=0,
-        description="weight of the pseudo-labelled loss, where the labelled one weighs 1 (students)",
+        description="weight of the pseudo-labelled loss; the labelled one weighs 1 (students)",
     )
     optimizer: Literal[tuple(OPTIMIZERS)] = Field(description="`sgd` has Nesterov momentum 0.9")
     learning_rate: float = Field(gt=0, le=10, description="peak of the cosine schedule")
