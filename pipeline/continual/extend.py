@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 from pathlib import Path
 
@@ -45,7 +46,7 @@ class Extension:
         """The task's block of params."""
         return self.config.options
 
-    @property
+    @cached_property
     def images(self) -> TrainingImages:
         """The new images in the recipe's views."""
         return TrainingImages(self.dataset, self.config.training, self.run.machine, self.run.device)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,7 +54,7 @@ class Job:
     pseudo_labels: PseudoLabels | None = None
     images_labelled: int = 0
 
-    @property
+    @cached_property
     def images(self) -> TrainingImages:
         """The images in the recipe's views."""
         return TrainingImages(self.dataset, self.config.training, self.run.machine, self.run.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,7 @@ class TrainingImages:
     training: Training
     machine: Machine
     device: torch.device
+    _read: dict = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @cached_property
     def weak(self) -> View:
@@ -92,8 +93,12 @@ class TrainingImages:
         )
 
     def images(self, split: str) -> Tensor | np.ndarray:
-        """uint8 (M, C, H, W): on the device where they fit, else the memory map itself."""
-        return within_reach(self.dataset.array(split), self.machine, self.device)
+        """uint8 (M, C, H, W): on the device where they fit, else the memory map itself; read once,
+        for all streams."""
+        if split not in self._read:
+            array = self.dataset.array(split)
+            self._read[split] = within_reach(array, self.machine, self.device)
+        return self._read[split]
 
     def labels(self, split: str = "labelled") -> Tensor:
         """int64 (M,), on the device."""
