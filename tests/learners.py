@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from pipeline.data.batches import Part
 from pipeline.networks import NETWORKS
 from pipeline.networks.classifier import Classifier
 from pipeline.training.learner import Learner
+from pipeline.training.method import Blocks, Setting
 from pipeline.training.recipe import Training
 
 TRAINING = Training(
@@ -78,3 +81,21 @@ def saved(made: Learner) -> dict[str, torch.Tensor]:
 def equal_states(one, other) -> bool:
     """Whether two dicts hold the same tensors, bit for bit."""
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def setting(
+    network: Classifier,
+    old: list[slice] | None = None,
+    trained: slice = slice(None),
+    teachers: dict[str, Classifier] | None = None,
+    training: Training = TRAINING,
+    images=None,
+) -> Setting:
+    """What a method works in; `trained` are the new logits too."""
+    blocks = Blocks(old or [], trained, trained)
+    return Setting("t", 0, network, blocks, training, images, teachers or {})
+
+
+def copied(network: Classifier) -> Classifier:
+    """A frozen copy in eval mode, as the base of a task comes to its methods."""
+    return copy.deepcopy(network).requires_grad_(False).eval()

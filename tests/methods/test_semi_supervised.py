@@ -5,17 +5,16 @@ import copy
 import numpy as np
 import pytest
 import torch
+from learners import setting
 from torch.nn import functional as F
 
 from pipeline.data.batches import Batches, Part, Stream
-from pipeline.methods import METHODS
+from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.methods.semi_supervised.consistency import predict, ramp
 from pipeline.networks.batch_norm import batch_statistics
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.small_cnn import SmallCNN
-from pipeline.params import UDA, FixMatch, OnlinePseudoLabel
 from pipeline.training.learner import Learner
-from pipeline.training.method import Blocks
 
 CALM = {"ema": 0.0, "dropout": 0.0, "label_smoothing": 0.0}
 
@@ -43,17 +42,31 @@ def batch(num: int = 12) -> dict[str, Part]:
     }
 
 
-def uda(**changes) -> UDA:
-    return UDA(**{"weight": 2.0, "threshold": 0.3, "temperature": 0.4, "ramp_steps": 0} | changes)
+OPTIONS = {
+    "uda": {"weight": 2.0, "threshold": 0.3, "temperature": 0.4},
+    "fixmatch": {"weight": 2.0, "threshold": 0.3},
+    "pseudo_label": {"weight": 2.0, "threshold": 0.3, "start_step": 0, "ramp_steps": 0},
+}
+TWO_VIEWS = pytest.mark.parametrize("name", ["uda", "fixmatch"])
 
 
-def fixmatch(**changes) -> FixMatch:
-    return FixMatch(**{"weight": 2.0, "threshold": 0.3} | changes)
+def method(name: str, **changes):
+    """A method with the options above but for some."""
+    kind = SEMI_SUPERVISED[name]
+    return kind(kind.Options(**OPTIONS[name] | changes))
 
 
-def online(**changes) -> OnlinePseudoLabel:
-    defaults = {"weight": 2.0, "threshold": 0.3, "start_step": 0, "ramp_steps": 0}
-    return OnlinePseudoLabel(**defaults | changes)
+def learner_with(name: str, network, training, **changes) -> Learner:
+    return Learner(network, training, methods={name: method(name, **changes)})
+
+
+def losses_of(learner: Learner, parts: dict[str, Part]) -> dict[str, torch.Tensor]:
+    """The losses of a step, with the gradients they give."""
+    for each in learner.methods.values():
+        parts = each.batch(parts)
+    _, losses = learner.losses(parts)
+    losses["loss"].backward()
+    return losses
 
 
 def by_hand(name: str, weak: torch.Tensor, strong: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -72,15 +85,12 @@ def by_hand(name: str, weak: torch.Tensor, strong: torch.Tensor, threshold: floa
     return 2.0 * total / len(weak)
 
 
-@pytest.mark.parametrize(("name", "options"), [("uda", uda()), ("fixmatch", fixmatch())])
-def test_the_loss_and_its_gradient_are_the_formula(name, options, training, network):
+@TWO_VIEWS
+def test_the_loss_and_its_gradient_are_the_formula(name, training, network):
     """Weak view apart: by its own batch statistics, without noise, without gradient."""
     twin = copy.deepcopy(network)
-    learner = Learner(network, training, methods=[METHODS[name](options)])
-    parts = batch()
-    learner.methods[0].step = 0
-    _, losses = learner.losses(learner.methods[0].batch(parts))
-    losses["loss"].backward()
+    learner, parts = learner_with(name, network, training), batch()
+    losses = losses_of(learner, parts)
 
     twin.train()
     joint = twin(torch.cat([parts["labelled"].images, parts["unlabelled"].images])).logits
@@ -89,20 +99,17 @@ def test_the_loss_and_its_gradient_are_the_formula(name, options, training, netw
     wanted = by_hand(name, weak, joint[6:], 0.3)
     total = F.cross_entropy(joint[:6], parts["labelled"].targets).double() + wanted
     total.backward()
-    assert 0 < float(learner.methods[0].notes[f"{name}_kept"]) < 1
+    assert 0 < float(learner.methods[name].notes[f"{name}_kept"]) < 1
     torch.testing.assert_close(losses[name].double(), wanted, rtol=1e-5, atol=1e-6)
     for mine, theirs in zip(network.parameters(), twin.parameters()):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["uda", "fixmatch"])
+@TWO_VIEWS
 def test_the_joint_weak_view_is_one_pass_with_the_others(name, training, network):
     twin = copy.deepcopy(network)
-    options = {"uda": uda, "fixmatch": fixmatch}[name](weak_view="joint")
-    learner = Learner(network, training, methods=[METHODS[name](options)])
     parts = batch()
-    _, losses = learner.losses(learner.methods[0].batch(parts))
-    losses["loss"].backward()
+    losses = losses_of(learner_with(name, network, training, weak_view="joint"), parts)
     twin.train()
     logits = twin(torch.cat([part.images for part in parts.values()])).logits
     wanted = by_hand(name, logits[18:].detach(), logits[6:18], 0.3)
@@ -112,21 +119,21 @@ def test_the_joint_weak_view_is_one_pass_with_the_others(name, training, network
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
 
-def test_the_mask_looks_at_the_confidence_before_sharpening(training, network):
+def test_the_mask_reads_the_confidence_before_sharpening():
     """At temperature 0.4 every answer is above the threshold; before it none is."""
     logits = torch.tensor([[1.0, 0.0, 0.0, 0.0]])
-    method = METHODS["uda"](uda(threshold=0.6, temperature=0.1))
-    targets, kept = method.targets(logits)
+    calm = {"temperature": 0.1}
+    targets, kept = method("uda", threshold=0.6, **calm).targets(logits)
     assert float(targets.max()) > 0.99 and kept.tolist() == [0.0]
-    assert METHODS["uda"](uda(threshold=0.4, temperature=0.1)).targets(logits)[1].tolist() == [1.0]
+    assert method("uda", threshold=0.4, **calm).targets(logits)[1].tolist() == [1.0]
+    sharp = method("uda", threshold=0.6, confidence="sharpened", **calm).targets(logits)
+    assert sharp[1].tolist() == [1.0]
 
 
 def test_the_online_label_is_that_of_the_pass_that_is_trained(training, network):
     twin = copy.deepcopy(network)
     parts = {name: part for name, part in batch().items() if name != "weak"}
-    learner = Learner(network, training, methods=[METHODS["pseudo_label"](online())])
-    _, losses = learner.losses(parts)
-    losses["loss"].backward()
+    losses = losses_of(learner_with("pseudo_label", network, training), parts)
     twin.train()
     logits = twin(torch.cat([part.images for part in parts.values()])).logits
     wanted = by_hand("fixmatch", logits[6:], logits[6:], 0.3)
@@ -146,8 +153,7 @@ def test_weights_rise_linearly(step, start, length, wanted):
 
 @pytest.mark.parametrize("name", ["uda", "pseudo_label"])
 def test_the_weight_follows_the_learners_steps(name, training, network):
-    options = {"uda": uda, "pseudo_label": online}[name](threshold=0.0, ramp_steps=4)
-    learner = Learner(network, training, methods=[METHODS[name](options)])
+    learner = learner_with(name, network, training, threshold=0.0, ramp_steps=4)
     assert float(learner.step(batch())[name]) == 0.0
     learner.num_steps = 8
     assert float(learner.step(batch())[name]) > 0.1
@@ -196,17 +202,16 @@ def test_the_two_views_are_of_the_same_images():
         assert torch.equal(parts["unlabelled"].rows, parts["weak"].rows)
         assert not torch.equal(parts["unlabelled"].rows, parts["other"].rows)
         seen |= set(parts["weak"].rows.tolist())
-    assert seen == set(range(50)) and batches.images_per_step == 36
+    assert seen == set(range(50))
 
 
-@pytest.mark.parametrize("name", ["uda", "fixmatch", "pseudo_label"])
+@pytest.mark.parametrize("name", SEMI_SUPERVISED)
 def test_unlabelled_images_of_a_task_speak_of_the_classes_it_trains(name, training):
     torch.manual_seed(0)
     network = Classifier(SmallCNN(1, 0.25), {"base": 3, "t": 4}, [0.3], [0.4])
-    options = {"uda": uda, "fixmatch": fixmatch, "pseudo_label": online}[name](threshold=0.0)
-    method = METHODS[name](options)
-    method.before_task(network, Blocks([slice(0, 3)], slice(3, 7), slice(3, 7)))
-    learner = Learner(network, training, methods=[method], columns=slice(3, 7))
+    made = method(name, threshold=0.0)
+    made.start(setting(network, [slice(0, 3)], slice(3, 7)))
+    learner = Learner(network, training, methods={name: made}, columns=slice(3, 7))
     learner.step(batch())
     first = list(network.heads.values())[0]
     assert float(first.weight.grad.abs().max()) == 0
@@ -236,7 +241,7 @@ def test_a_step_asks_the_device_for_nothing(training, network):
             self.reads += "_local_scalar_dense" in str(func)
             return func(*args, **(kwargs or {}))
 
-    learner = Learner(network, training, methods=[METHODS["fixmatch"](fixmatch())])
+    learner = learner_with("fixmatch", network, training)
     parts = batch()
     with Count() as count:
         float(torch.ones(()))

@@ -1,0 +1,151 @@
+"""What every method of the two families must keep."""
+
+import inspect
+
+import pytest
+import torch
+from jobs import extension
+from learners import TRAINING, copied, equal_states, network, part, setting
+
+from pipeline.methods.continual import CONTINUAL
+from pipeline.methods.semi_supervised import SEMI_SUPERVISED
+from pipeline.students.learn import Job
+from pipeline.training.learner import Learner
+from pipeline.training.method import MethodsBlock, build, first_line, methods_block
+
+ALL = CONTINUAL | SEMI_SUPERVISED
+CALM = TRAINING.model_copy(update={"ema": 0.0, "dropout": 0.0})
+EVERY = pytest.mark.parametrize("name", ALL)
+EVERY_CONTINUAL = pytest.mark.parametrize("name", CONTINUAL)
+EVERY_SEMI_SUPERVISED = pytest.mark.parametrize("name", SEMI_SUPERVISED)
+
+
+def made(name: str, **options):
+    return ALL[name](ALL[name].Options(**options))
+
+
+def block(**methods) -> MethodsBlock:
+    return methods_block(ALL).model_validate(methods)
+
+
+def updates(network, method, name, columns=slice(None), classes=3) -> Learner:
+    """Three updates on labelled images."""
+    methods = {name: method} if method else {}
+    learner = Learner(network, CALM, methods=methods, columns=columns)
+    for step in range(3):
+        learner.losses_of_the_step = learner.step({"labelled": part(6, step, classes=classes)})
+    return learner
+
+
+def test_no_name_stands_in_both_families():
+    assert not CONTINUAL.keys() & SEMI_SUPERVISED.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "papers"),
+    [
+        ("lwf", {"weight": 1.0, "temperature": 2.0}),
+        ("uda", {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0}),
+        ("fixmatch", {"weight": 1.0, "threshold": 0.95}),
+        ("pseudo_label", {"weight": 3.0, "threshold": 0.0, "start_step": 100, "ramp_steps": 500}),
+    ],
+)
+def test_defaults_are_the_papers(name, papers):
+    defaults = made(name).options.model_dump()
+    assert {key: defaults[key] for key in papers} == papers
+
+
+@EVERY
+def test_every_option_has_a_default_a_description_and_a_reader(name):
+    source = "".join(inspect.getsource(room) for room in _rooms(ALL[name]))
+    for key, field in ALL[name].Options.model_fields.items():
+        assert not field.is_required() and field.description, key
+        assert f"options.{key}" in source, f"{key} is read nowhere"
+
+
+def _rooms(method: type) -> set:
+    return {inspect.getmodule(kind) for kind in method.__mro__ if "methods" in kind.__module__}
+
+
+@EVERY
+def test_the_first_line_says_what_it_does_and_the_file_which_paper_it_is(name):
+    assert "(" in first_line(ALL[name]) and first_line(ALL[name]).endswith(".")
+    paper = inspect.getmodule(ALL[name]).__doc__.splitlines()[0]
+    assert paper.rstrip(".").endswith(")"), "the paper in brackets"
+
+
+@EVERY
+def test_an_option_that_is_given_reaches_the_method_and_the_others_stay(name):
+    method = build(block(**{name: {"weight": 7.0}}))[name]
+    assert type(method) is ALL[name]
+    assert method.options == made(name, weight=7.0).options != made(name).options
+
+
+def test_methods_come_in_the_order_of_the_code_whatever_that_of_the_file():
+    names = [name for name in ALL if name != "fixmatch"]
+    assert list(build(block(**{name: {} for name in reversed(names)}))) == names
+
+
+@EVERY_CONTINUAL
+def test_with_no_earlier_task_a_continual_method_leaves_training_bit_identical(name):
+    plain, added = network(heads={"base": 2}), network(heads={"base": 2})
+    method = made(name)
+    method.start(setting(added, [], slice(0, 2)))
+    updates(plain, None, name, classes=2), updates(added, method, name, classes=2)
+    assert equal_states(plain.state_dict(), added.state_dict())
+
+
+@EVERY_CONTINUAL
+def test_an_earlier_task_changes_the_update(name):
+    heads = {"base": 3, "t": 2}
+    plain, added = network(heads=heads), network(heads=heads)
+    method = made(name)
+    method.start(setting(added, [slice(0, 3)], slice(3, 5), {"base": copied(added)}))
+    updates(plain, None, name, slice(3, 5), 2)
+    learner = updates(added, method, name, slice(3, 5), 2)
+    assert {"loss", "labelled", name} <= set(learner.losses_of_the_step)
+    assert not equal_states(plain.state_dict(), added.state_dict())
+
+
+@EVERY_SEMI_SUPERVISED
+def test_a_semi_supervised_method_brings_unlabelled_images_and_changes_the_update(chain, name):
+    """In the strong view under the name that methods share; what it notes is a share."""
+    images = extension().images
+    method = made(name, threshold=0.0, **({"start_step": 0} if name == "pseudo_label" else {}))
+    streams = method.streams(setting(network(), images=images))
+    assert type(streams["unlabelled"].view).__name__ == "StrongView"
+    assert {stream.order for stream in streams.values()} == {"unlabelled"}
+    assert all(stream.targets is None for stream in streams.values())
+    batch = {key: part(8, seed)._replace(targets=None) for seed, key in enumerate(streams)}
+    nets = network(), network()
+    for one, methods in zip(nets, ({}, {name: method})):
+        learner = Learner(one, CALM, methods=methods)
+        for _ in range(2):
+            losses = learner.step({"labelled": part(6)} | batch)
+    assert 0 <= float(losses[f"{name}_kept"]) <= 1 and not losses[name].requires_grad
+    assert not equal_states(*[one.state_dict() for one in nets])
+
+
+@EVERY_SEMI_SUPERVISED
+@pytest.mark.parametrize("weight", [0.5, 4.0])
+def test_the_weight_multiplies_the_loss(name, weight):
+    kinds = ["labelled", "unlabelled", "weak"][: 3 if hasattr(ALL[name], "targets") else 2]
+    batch = {key: part(8, seed) for seed, key in enumerate(kinds)}
+    options = {"threshold": 0.0} | ({"start_step": 0} if name == "pseudo_label" else {})
+    found = []
+    for factor in (1.0, weight):
+        method = made(name, weight=factor, **options)
+        learner = Learner(network(), CALM, methods={name: method})
+        learner.num_steps = method.step = 600
+        found.append(
+            learner.step(
+                {k: p._replace(targets=None) for k, p in batch.items()}
+                | {"labelled": batch["labelled"]}
+            )[name]
+        )
+    torch.testing.assert_close(found[1], weight * found[0])
+
+
+def test_a_job_knows_no_method_by_name():
+    source = inspect.getsource(inspect.getmodule(Job))
+    assert not [name for name in ALL if f'"{name}"' in source]
