@@ -237,7 +237,7 @@ def test_its_curve_is_of_the_model_that_is_written(done, monkeypatch):
     logits = evaluate.infer(network, base().array("val"))
     assert card["metrics"]["val_acc"] == evaluate.accuracy(logits, labels)
     rows = read_curves(done / "models/m1-teacher/curves.csv")
-    assert [row["step"] for row in rows] == ["4", "8", "12"] and "uda" not in rows[0]
+    assert [row["step"] for row in rows] == ["8", "16", "24"] and "uda" not in rows[0]
     last = {name: float(rows[-1][name]) for name in card["metrics"]}
     assert last == pytest.approx(card["metrics"], abs=1e-6)
     start = checkpoint.read_card("models/teacher")["metrics"]["val_loss"]
@@ -277,7 +277,7 @@ def test_the_large_teacher_is_away_in_training(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "load", noted)
     monkeypatch.setattr(MetaPseudoLabels, "step", counted)
     meta_pseudo_labels.main(["m1"])
-    assert len(loaded) == 2 and alive == [0] * 12
+    assert len(loaded) == 2 and alive == [0] * 24
 
 
 def test_an_interrupted_pair_ends_in_the_same_bytes(prepared, done, tmp_path, monkeypatch):
@@ -296,6 +296,6 @@ def test_an_interrupted_pair_ends_in_the_same_bytes(prepared, done, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         meta_pseudo_labels.main(["m1"])
     meta_pseudo_labels.main(["m1"])
-    assert steps == [*range(8), *range(7, 12)]
+    assert steps == [*range(8), *range(7, 24)]
     for name in ("m1", "m1-teacher"):
         same_files(tmp_path / "project/models" / name, done / "models" / name)

@@ -99,7 +99,7 @@ def test_the_old_model_is_given_the_very_images_of_the_networks_pass(
     spy_on_fits(monkeypatch, note)
     extend(extension())
     parts = 1 + bool(others) + ("fixmatch" in others)
-    assert len(trained) == 12 * (parts if batch_norm == "separate" else 1) and len(old) == 12
+    assert len(trained) == 24 * (parts if batch_norm == "separate" else 1) and len(old) == 24
     assert torch.equal(torch.cat(trained), torch.cat(old))
 
 

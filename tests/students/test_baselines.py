@@ -53,7 +53,7 @@ def test_a_yardstick_trains_by_its_method_on_its_views(chain, given, learner):
     baseline.main(["b1"])
     assert {n: type(s.view).__name__ for n, s in given["streams"].items()} == PARTS[learner]
     card = json.loads((chain / "models/b1/card.json").read_text())
-    assert card["images_seen"] == 12 * (8 + 16 * (len(PARTS[learner]) - 1))
+    assert card["images_seen"] == 24 * (8 + 16 * (len(PARTS[learner]) - 1))
     assert ("unlabelled" in card["data"]["base"]) == (learner != "supervised")
     row = read_curves(chain / "models/b1/curves.csv")[-1]
     assert learner == "supervised" or float(row[learner]) > 0

@@ -18,7 +18,7 @@ from pipeline.training.recipe import FineTune
 from stages import pseudo_label, student
 
 OFF = {"meta_pseudo_labels": {}, "baselines": {}, "tasks": {}}
-TUNE = {"steps": 6, "learning_rate": 0.01, "image_size": 12}
+TUNE = {"steps": 10, "learning_rate": 0.01, "image_size": 12}
 
 
 def project(folder, monkeypatch, **teacher):
@@ -48,9 +48,9 @@ def test_a_fine_tuned_model_says_so_and_goes_on_from_the_noisy_one(tmp_path, mon
     run_stages("prepare", "teacher")
     before, after = (checkpoint.read_card(f / "models/teacher") for f in (plain, tuned))
     assert before["network"]["image_size"] == 0 and after["network"]["image_size"] == 12
-    assert after["images_seen"] == before["images_seen"] + 6 * 8
+    assert after["images_seen"] == before["images_seen"] + 10 * 8
     rows = [read_curves(f / "models/teacher/curves.csv") for f in (plain, tuned)]
-    assert [row["step"] for row in rows[1]] == ["4", "8", "12", "16", "18"]
+    assert [row["step"] for row in rows[1]] == ["8", "16", "24", "32", "34"]
     assert [r["loss"] for r in rows[1][:3]] == [r["loss"] for r in rows[0]]
     one, _ = checkpoint.load(plain / "models/teacher")
     two, _ = checkpoint.load(tuned / "models/teacher")
@@ -153,7 +153,7 @@ def test_the_report_takes_a_student_whose_clean_end_lacks_a_loss(tmp_path, monke
     run_stages("report")
     rows = [row for row in read_curves(tmp_path / "report/data/curves.csv") if row["model"] == "g1"]
     steps = {name: [r["step"] for r in rows if r["curve"] == name] for name in ("pseudo", "loss")}
-    assert steps == {"pseudo": ["4", "8", "12"], "loss": ["4", "8", "12", "16", "18"]}
+    assert steps == {"pseudo": ["8", "16", "24"], "loss": ["8", "16", "24", "32", "34"]}
 
 
 def test_the_tracker_gets_the_clean_end_behind_the_noisy_training(tmp_path, monkeypatch):
@@ -166,4 +166,4 @@ def test_the_tracker_gets_the_clean_end_behind_the_noisy_training(tmp_path, monk
             steps.append(step)
 
     learn(job("teacher", Tracker()))
-    assert steps == [4, 8, 12, 16, 18]
+    assert steps == [8, 16, 24, 32, 34]
