@@ -53,7 +53,7 @@ class Learner:
         self.training = training
         self.loss_weights = dict(loss_weights or {})
         self.autocast = autocast
-        self.methods = methods
+        self.methods = dict(methods)
         self.columns = columns
         self.modules = {n: m.module for n, m in methods.items() if m.module is not None}
         self.frozen = freeze(network, training.train)
