@@ -1,45 +1,67 @@
-"""report: every model measured -> numbers, curves, pictures, the gate, the run in MLflow."""
+"""report: every model measured -> numbers, curves, the page, the gate, the run in MLflow."""
 
 import shutil
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline import tracking
 from pipeline.core import files
-from pipeline.params import load
-from pipeline.report import gate, measure, page, plots, tables
-from pipeline.running.entry import no_argument, run
+from pipeline.params.check import load
+from pipeline.params.schema import Params
+from pipeline.report import gate, measure, page, tables
+from pipeline.report.experiment import Experiment
+from pipeline.report.label_quality import label_quality
+from pipeline.report.metrics import metrics, outputs
+from pipeline.report.results import Results
+from pipeline.running.entry import enter, no_argument
 
 OUT = Path("report")
 
 
-def main() -> None:
-    """Measure, decide, write; then tell the tracker."""
-    params = load()
-    measured = measure.models(params)
-    quality = {name: measure.label_quality(name) for name in params.generations}
-    metrics = measure.metrics(measured, quality)
-    chain = params.chain(params.final)
-    seen = {name: measured[name].seen["val"] for name in chain}
-    verdict = gate.decide(chain, gate.compare(chain, seen))
+def experiment(params: Params) -> Experiment:
+    """What the report needs of params."""
+    return Experiment(
+        lineage=params.lineage(),
+        source=params.data.source,
+        labels_per_class=params.data.labels_per_class,
+        seed=params.seed,
+        data_seed=params.data.seed,
+        test=params.report.test,
+        register=params.report.registers,
+        params=params.model_dump(by_alias=True, exclude_unset=True),
+        shared={key: getattr(params, key).model_dump() for key in ("data", "training", "labels")},
+    )
+
+
+def results(of: Experiment) -> Results:
+    """Measure and decide."""
+    lineage = of.lineage
+    measured = measure.models(lineage, of.test)
+    quality = {name: label_quality(name) for name in lineage.of("generations")}
+    chain = lineage.chain(lineage.final)
+    val = {name: measured[name].answers["val"] for name in chain}
+    verdict = gate.decide(chain, gate.compare(chain, val))
+    return Results(of, measured, quality, metrics(measured, quality), verdict)
+
+
+def main(argv: Sequence[str] = ()) -> None:
+    """Measure, decide, write; then record it with the tracker."""
+    no_argument("report", argv)
+    made = results(experiment(load()))
+    measured, verdict = made.measured, made.verdict
     shutil.rmtree(OUT / "html", ignore_errors=True)
-    tables.write(OUT / "data", measured, quality, verdict.ships)
-    plots.write(OUT / "html", measured, quality)
+    tables.write(OUT / "data", measured, made.quality, verdict.ships)
     html = OUT / "html" / "index.html"
-    page.write(html, params, measured, quality, metrics, verdict, None)
+    page.write(html, made)
     files.write_json(OUT / "data" / "verdict.json", vars(verdict))
-    files.write_json(OUT / "metrics.json", metrics)
-    outputs = measure.outputs(params, measured)
-    champion = tracking.record_pipeline(params, metrics, outputs, verdict, OUT)
-    page.write(html, params, measured, quality, metrics, verdict, champion)
+    files.write_json(OUT / "metrics.json", made.metrics)
+    hashes = outputs(made.lineage, measured)
+    champion = tracking.record_pipeline(made.experiment, made.metrics, hashes, verdict, OUT)
+    page.write(html, replace(made, champion=champion))
     print(f"report: {verdict.why}")
     print(f"report: {champion}")
 
 
-def alone() -> None:
-    """`main`, with no word on the command line."""
-    no_argument("report")
-    main()
-
-
 if __name__ == "__main__":
-    run(alone)
+    enter(main)

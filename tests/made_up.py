@@ -2,62 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
 import torch
-from conftest import tiny_values
 
-from pipeline.params.schema import Params
-from pipeline.report import measure
+from pipeline.core.lineage import Entry, Lineage, corrected
+from pipeline.report import gate
+from pipeline.report.experiment import Experiment
+from pipeline.report.label_quality import LabelQuality
+from pipeline.report.measure import Answers, Measured
+from pipeline.report.metrics import metrics
+from pipeline.report.results import Results
 
 HEAD = "step,learning_rate,loss,val_acc,val_loss,"
 HEAD += "feedback,feedback_positive,agreement,teacher/uda,teacher/val_acc\n"
+NONE: Mapping = MappingProxyType({})
 
 
-def params(
-    generations: dict,
-    tasks: dict,
+@dataclass(frozen=True)
+class Made(Experiment):
+    """An experiment that knows its classes, which in truth stand in the cards of its models."""
+
+    classes: list[str]
+    new_classes: dict[str, list[str]]
+
+
+def experiment(
+    generations: Mapping[str, str],
+    tasks: Mapping[str, tuple[str, list[str]]],
     final: str,
     classes: list[str],
     test=True,
-    pairs=MappingProxyType({}),
-) -> Params:
-    """The tiny params with another lineage: `{"g1": "teacher"}`, `{"t1": ("g1", ["8", "9"])}`,
-    pairs `{"m1": {"teacher": "g1"}}`."""
-    values = tiny_values()
-    values["data"]["classes"] = classes
-    values["generations"] = {
-        name: {"teacher": parent, "network": "small_cnn"} for name, parent in generations.items()
-    }
-    values["tasks"] = {
-        name: {
-            "base": base,
-            "scenario": "class",
-            "classes": new,
-            "labels_per_class": 10,
-            "methods": ["lwf"],
-            "lwf": {"weight": 1.0, "temperature": 2.0, "warmup_steps": 1},
-        }
-        for name, (base, new) in tasks.items()
-    }
-    values |= {"baselines": {}, "meta_pseudo_labels": dict(pairs)}
-    values["final"] = final
-    values["report"]["test"] = test
-    return Params.model_validate(values)
+    pairs: Mapping[str, str] = NONE,
+    baselines: Iterable[str] = (),
+    methods: Mapping[str, tuple[str, ...]] = NONE,
+) -> Made:
+    """A lineage of generations `{"g1": "teacher"}`, tasks `{"t1": ("g1", ["8", "9"])}` that learn
+    by `lwf`, pairs `{"m1": "g1"}` and baselines; `methods` of other models by name."""
+    entries = [Entry("teacher", "teacher", None, "teacher")]
+    entries += [Entry(n, "generations", p, f"student@{n}") for n, p in generations.items()]
+    for name, parent in pairs.items():
+        stage = f"meta_pseudo_labels@{name}"
+        entries += [Entry(n, "meta_pseudo_labels", parent, stage) for n in (name, corrected(name))]
+    entries += [Entry(n, "baselines", None, f"baseline@{n}") for n in baselines]
+    entries += [Entry(n, "tasks", p, f"extend@{n}", ("lwf",)) for n, (p, _) in tasks.items()]
+    entries = [e._replace(methods=methods.get(e.name, e.methods)) for e in entries]
+    new = {name: names for name, (_, names) in tasks.items()}
+    params = {"seed": 0, "data": {"classes": classes}, "final": final}
+    return Made(Lineage(entries, final), "digits", 3, 0, 0, test, False, params, {}, classes, new)
 
 
 def models(
-    params: Params,
+    experiment: Made,
     images=(1, 8, 8),
     each=4,
     absent: tuple[str, ...] = (),
     seed=0,
-    unlabelled: Mapping[str, float] = MappingProxyType({}),
-) -> dict[str, measure.Measured]:
-    """Every model of params, right on about two images in three.
+    unlabelled: Mapping[str, float] = NONE,
+) -> dict[str, Measured]:
+    """Every model of an experiment, right on about two images in three.
 
     Args:
         images: (C, H, W).
@@ -67,17 +73,19 @@ def models(
     """
     rng = np.random.default_rng(seed)
     pictures: dict = {}
-    found = {
-        name: _model(params, name, rng, pictures, images, each, absent) for name in params.models()
+    made = {
+        name: _model(experiment, name, rng, pictures, images, each, absent)
+        for name in experiment.lineage
     }
-    return {name: replace(m, unlabelled=unlabelled.get(name)) for name, m in found.items()}
+    return {name: replace(m, unlabelled=unlabelled.get(name)) for name, m in made.items()}
 
 
-def _model(params, name, rng, pictures, shape, each, absent) -> measure.Measured:
-    heads = [{"task": "base", "classes": params.data.classes}]
-    chain = [model for model in params.chain(name) if model in params.tasks]
-    heads += [{"task": model, "classes": params.tasks[model].classes} for model in chain]
-    parent = params.parent(name)
+def _model(experiment, name, rng, pictures, shape, each, absent) -> Measured:
+    lineage = experiment.lineage
+    heads = [{"task": "base", "classes": experiment.classes}]
+    chain = [model for model in lineage.chain(name) if model in experiment.new_classes]
+    heads += [{"task": model, "classes": experiment.new_classes[model]} for model in chain]
+    parent = lineage[name].parent
     card = {
         "name": name,
         "heads": heads,
@@ -87,13 +95,15 @@ def _model(params, name, rng, pictures, shape, each, absent) -> measure.Measured
         "images_seen": 57_600,
         "sha256": "ab" * 32,
     }
+    if lineage[name].block == "meta_pseudo_labels":
+        card["model"] = {"feedback": "loss_difference"}
     classes = [c for head in heads for c in head["classes"]]
-    splits = ["val", "test"] if params.report.test else ["val"]
-    seen = {s: _seen(heads, classes, rng, pictures, s, shape, each, absent) for s in splits}
-    return measure.Measured(card, classes, seen)
+    splits = ["val", "test"] if experiment.test else ["val"]
+    answers = {s: _answers(heads, classes, rng, pictures, s, shape, each, absent) for s in splits}
+    return Measured(card, classes, answers)
 
 
-def _seen(heads, classes, rng, pictures, split, shape, each, absent) -> measure.Seen:
+def _answers(heads, classes, rng, pictures, split, shape, each, absent) -> Answers:
     rows = [(h["task"], c) for h in heads for c in h["classes"] if c not in absent] * each
     rows.sort(key=lambda row: [h["task"] for h in heads].index(row[0]))
     labels = np.array([classes.index(c) for _, c in rows])
@@ -104,27 +114,27 @@ def _seen(heads, classes, rng, pictures, split, shape, each, absent) -> measure.
             pictures[split, t] = rng.integers(0, 256, size, dtype=np.uint8)
     logits = rng.normal(size=(len(rows), len(classes)))
     logits[np.arange(len(rows)), labels] += rng.choice([0, 6], p=[0.34, 0.66], size=len(rows))
-    told = np.full_like(logits, -np.inf)
+    known = np.full_like(logits, -np.inf)
     start = 0
     for head in heads:
         mine = task == head["task"]
         stop = start + len(head["classes"])
-        told[mine, start:stop] = logits[mine, start:stop]
+        known[mine, start:stop] = logits[mine, start:stop]
         start = stop
-    return measure.Seen(
+    return Answers(
         images=torch.from_numpy(np.concatenate([pictures[split, t] for t in dict.fromkeys(task)])),
         logits=torch.from_numpy(logits).float(),
-        told=torch.from_numpy(told).float(),
+        task_known=torch.from_numpy(known).float(),
         labels=torch.from_numpy(labels),
         task=task,
     )
 
 
-def quality(params: Params, truth=True) -> dict[str, measure.LabelQuality]:
+def quality(experiment: Made, truth=True) -> dict[str, LabelQuality]:
     """Pseudo-labels of every generation."""
-    size = len(params.data.classes)
+    size = len(experiment.classes)
     images = np.arange(size) % 5 + 3
-    found = measure.LabelQuality(
+    labels = LabelQuality(
         kept_share=0.5,
         rows=7 * size,
         accuracy=0.9 if truth else None,
@@ -132,7 +142,17 @@ def quality(params: Params, truth=True) -> dict[str, measure.LabelQuality]:
         images=images,
         right=images - 1 if truth else None,
     )
-    return dict.fromkeys(params.generations, found)
+    return dict.fromkeys(experiment.lineage.of("generations"), labels)
+
+
+def results(experiment: Made, champion=None, truth=True, **options) -> Results:
+    """Made-up models with what the gate says of them; options as `models` has them."""
+    measured, labels = models(experiment, **options), quality(experiment, truth)
+    chain = experiment.lineage.chain(experiment.lineage.final)
+    val = {name: measured[name].answers["val"] for name in chain}
+    verdict = gate.decide(chain, gate.compare(chain, val))
+    numbers = metrics(measured, labels)
+    return Results(experiment, measured, labels, numbers, verdict, champion)
 
 
 def write_curves(folder, names) -> None:

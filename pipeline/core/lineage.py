@@ -13,16 +13,13 @@ class Entry(NamedTuple):
     block: str  # of params.yaml that makes it, e.g. `generations`
     parent: str | None  # the model that taught it or that it extends; None: from labels
     stage: str  # of DVC, e.g. `student@g1`
-    methods: tuple[str, ...] = ()  # that it learns by, besides its labels
+    methods: tuple[str, ...] = ()  # that it learns by, beside its labels
 
     @property
     def taught_by(self) -> str:
-        """What it learnt from, in words: a model, or labels with methods."""
-        if self.block == "meta_pseudo_labels":
-            return f"{self.parent} (meta)"
-        if self.parent is None:
-            return " + ".join(["labels", *self.methods])
-        return self.parent
+        """What it learnt from, in words: a model or labels, and methods."""
+        meta = " (meta)" if self.block == "meta_pseudo_labels" else ""
+        return " + ".join([(self.parent or "labels") + meta, *self.methods])
 
 
 class Lineage:

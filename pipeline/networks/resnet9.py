@@ -42,7 +42,7 @@ class ResNet9(nn.Module):
 
 
 class Residual(nn.Module):
-    """Two convolutions in parallel with an identity; `skip` is the probability of leaving them out."""
+    """Two convolutions and an identity; `skip` is the probability of leaving the former out."""
 
     def __init__(self, channels: int, skip: float) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ NAMES = """
     efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l convnext_tiny convnext_small
     convnext_base convnext_large regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf
     shufflenet_v2_x0_5 shufflenet_v2_x1_0 vgg11_bn vgg16_bn vgg19_bn
-""".split()
+""".split()  # noqa: SIM905 (a list takes a line for each)
 PREFIX = "torchvision/"
 # Families that halve the image without padding, and the least side that leaves a pixel.
 LEAST_SIDE = {"densenet": 29, "convnext": 32, "vgg": 32}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from pipeline.core.block import Block, Fault
 from pipeline.core.errors import UserError, nearest
@@ -15,7 +16,7 @@ from pipeline.core.yaml_file import Source, read
 from pipeline.params.lineage import lineage_faults
 from pipeline.params.old_forms import old_forms
 from pipeline.params.schema import Params
-from pipeline.params.words import expected, schema_at, wrong
+from pipeline.params.words import block_in, expected, schema_at, wrong
 
 UNION_BRANCH = re.compile(r"[\[\](]|^(constrained-)?(int|str|float)$")  # pydantic's own words
 Place = tuple[str, ...]
@@ -35,7 +36,7 @@ def load(path: Path | str = "params.yaml") -> Params:
         params = Params.model_validate(source.values)
     except ValidationError as error:
         errors += [_readable(source, fault) for fault in _one_per_place(error, set(old))]
-    errors += lineage_faults(source) + _own_faults(source)
+    errors += [*lineage_faults(source), *_own_faults(source)]
     if params and not errors:  # these follow the chain, which must be whole
         errors += _conflicts(source, params)
     if errors:
@@ -74,64 +75,40 @@ def _readable(source: Source, fault: dict) -> UserError:
     return UserError(where, what, f"expected {'a block of keys' if entry else expected(field)}")
 
 
-def _own_faults(source: Source) -> list[UserError]:
-    """Of each block that is valid by itself, so that a fault elsewhere does not hide these."""
-    return [
-        _error(source, place, fault)
-        for place, block in _valid_blocks(source)
-        for fault in block.faults()
-    ]
+def _own_faults(source: Source) -> Iterator[UserError]:
+    """Of each block that is valid by itself, so that a fault elsewhere does not hide these; of a
+    model's own keys, with the shared block that they override: what that has alone is its own."""
+    blocks = dict(_valid_blocks((), Params, source.values))
+    for place, block in blocks.items():
+        shared = blocks.get(place[-1:]) if len(place) > 1 else None
+        known = list(shared.faults()) if shared else []
+        whole = shared.override(block) if shared else block
+        yield from (_error(source, place, fault) for fault in whole.faults() if fault not in known)
 
 
 def _error(source: Source, place: Place, fault: Fault) -> UserError:
     return UserError(source.where((*place, *fault.key.split("."))), fault.what, fault.fix)
 
 
-def _valid_blocks(source: Source) -> Iterator[tuple[Place, Block]]:
-    for key, field in Params.by_key().items():
-        value = source.values.get(key)
-        named = str(field.annotation).startswith("dict")
-        kind = field.annotation.__args__[1] if named else field.annotation
-        items = value.items() if named and isinstance(value, dict) else [(None, value)]
-        for name, item in items:
-            block = _validated(kind, item)
-            if isinstance(block, Block):
-                yield from _nested((key,) if name is None else (key, name), block)
+def _valid_blocks(place: Place, kind: type[Block], value: Any) -> Iterator[tuple[Place, Block]]:
+    if not isinstance(value, dict):
+        return
+    with suppress(ValidationError):
+        yield place, kind.model_validate(value)
+    for key, field in kind.by_key().items():
+        inner, given = block_in(field.annotation), value.get(key)
+        if inner is None:
+            continue
+        named = str(field.annotation).startswith("dict") and isinstance(given, dict)
+        for name, item in given.items() if named else [((), given)]:
+            below = (*place, key, name) if named else (*place, key)
+            yield from _valid_blocks(below, inner, item)
 
 
-def _validated(kind: Any, value: Any) -> Any:
-    try:
-        return TypeAdapter(kind).validate_python(value, strict=True)
-    except ValidationError:
-        return None
-
-
-def _nested(place: Place, block: Block) -> Iterator[tuple[Place, Block]]:
-    yield place, block
-    for key in block.by_key():
-        value = getattr(block, key, None)
-        if isinstance(value, Block):
-            yield from _nested((*place, key), value)
-
-
-def _conflicts(source: Source, params: Params) -> list[UserError]:
-    """Of each model where it stands, and of the recipes that it resolves to."""
-    errors = []
+def _conflicts(source: Source, params: Params) -> Iterator[UserError]:
+    """Of each model where it stands."""
     for name, place in params.places().items():
-        config = params.config(name)
-        if place[-1] != name and len(place) > 1:
+        if place[-1] != name:
             continue  # what a teacher becomes has the recipe of its student
-        errors += [_error(source, place, fault) for fault in config.options.conflicts(config)]
-        errors += _recipe_faults(source, params, place, "training", config.training)
-        if place[0] == "generations":
-            errors += _recipe_faults(source, params, place, "labels", params.labels_of(name))
-    return errors
-
-
-def _recipe_faults(
-    source: Source, params: Params, place: Place, key: str, resolved: Block
-) -> list[UserError]:
-    """Of a shared block with a model's own keys; what the shared block has alone was said."""
-    shared = list(getattr(params, key).faults())
-    faults = [fault for fault in resolved.faults() if fault not in shared]
-    return [_error(source, (*place, key), fault) for fault in faults]
+        config = params.config(name)
+        yield from (_error(source, place, fault) for fault in config.options.conflicts(config))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 from pipeline.core.errors import UserError
@@ -23,7 +22,7 @@ def old_forms(source: Source) -> dict[tuple, UserError]:
         old += ["methods"] if isinstance(spec.get("methods"), list) else []
         if not old:
             continue
-        new = f"methods: {{{', '.join(f'{n}: {_flow(spec.get(n))}' for n in _named(spec))}}}"
+        new = f"methods: {_flow(_new_form(spec))}"
         what = "methods are a block now, each with its options under its name"
         fix = f"write `{new}` in place of {', '.join(f'`{key}`' for key in old)}"
         error = UserError(source.where((*loc, old[-1])), what, fix)
@@ -32,12 +31,14 @@ def old_forms(source: Source) -> dict[tuple, UserError]:
     return errors
 
 
-def _named(spec: dict) -> Iterable[str]:
-    """The methods that an old block switches on."""
+def _new_form(spec: dict) -> dict:
+    """What the methods that an old block switches on are with their options under their names."""
     methods = spec.get("methods")
     named = list(methods) if isinstance(methods, list | dict) else []
     learner = spec.get("learner", "supervised")
-    return [str(name) for name in [*named, *([] if learner == "supervised" else [learner])]]
+    named += [] if learner == "supervised" else [learner]
+    inside = methods if isinstance(methods, dict) else {}
+    return {str(name): spec.get(str(name)) or inside.get(name) for name in named}
 
 
 def _flow(value: Any) -> str:

@@ -1,1 +1,1 @@
-"""What the last stage tells: numbers, curves, pictures, the closing table."""
+"""What the last stage reports: numbers, curves, the page, the closing table."""

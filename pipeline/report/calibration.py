@@ -9,10 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
-from pipeline.report.measure import Measured
+from pipeline.report.measure import Answers, Measured
 
 NUM_BINS = 15
+RANGE = (-10.0, 10.0)  # of the logarithm of a temperature
 
 
 @dataclass(frozen=True)
@@ -55,81 +58,28 @@ def binned(probs: np.ndarray, labels: np.ndarray) -> Bins:
         )
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities (N, K); minus infinity gives zero."""
-    exp = np.exp(logits - logits.max(1, keepdims=True))
-    return exp / exp.sum(1, keepdims=True)
-
-
-def likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Mean negative log-likelihood in nats."""
-    shifted = logits - logits.max(1, keepdims=True)
-    picked = shifted[np.arange(len(labels)), labels]
-    return float(np.mean(np.log(np.exp(shifted).sum(1)) - picked))
+def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Mean of -log p(label), in nats; logits (N, K), minus infinity allowed."""
+    return -float(log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
 
 
 def temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
-    """The temperature of least negative log-likelihood, by scikit-learn.
+    """The temperature of least negative log-likelihood, which has no other minimum.
 
     Args:
         logits: (N, K), minus infinity allowed.
         labels: (N,), positions in the rows; classes may be absent.
 
     Returns:
-        T, or None where every image is right: any smaller T would be better still.
+        T, or None where every image is right: any smaller T would be better yet.
     """
-    from sklearn.calibration import CalibratedClassifierCV
-
     if (logits.argmax(1) == labels).all():
         return None
-    logits, labels = _every_class(logits, labels)
-    num_classes = logits.shape[1]
-    everything = np.arange(len(labels))
-    scaled = CalibratedClassifierCV(
-        _says_its_input(num_classes),
-        method="temperature",
-        cv=[(everything, everything)],  # nothing is trained, so nothing need be held out
-        ensemble=False,
-    ).fit(logits, labels)
-    probe = np.zeros((1, num_classes))
-    probe[0, 0] = 2.0  # with 1 it would pass for probabilities
-    probs = scaled.predict_proba(probe)[0]
-    return float(2 / np.log(probs[0] / probs[1]))
 
+    def loss(log_t: float) -> float:
+        return negative_log_likelihood(logits / np.exp(log_t), labels)
 
-def _every_class(logits: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The same problem with every class among the labels and at least three of them, which
-    scikit-learn wants: turning a row and its label round together leaves its likelihood alone,
-    and so does a class that nobody gives any probability."""
-    lowest = logits.max(1, keepdims=True) - 1e6
-    logits = np.maximum(logits, lowest)
-    if logits.shape[1] == 2:
-        logits = np.concatenate([logits, lowest], axis=1)
-    num_classes = logits.shape[1]
-    repeats = -(-2 * num_classes // len(labels))  # fewer than two rows a class make it warn
-    logits, labels = np.tile(logits, (repeats, 1)), np.tile(labels, repeats)
-    turned = np.arange(len(labels)) % num_classes
-    columns = (np.arange(num_classes) - (turned - labels)[:, None]) % num_classes
-    return np.take_along_axis(logits, columns, axis=1), turned
-
-
-def _says_its_input(num_classes: int):
-    """A classifier whose decisions are what it is given."""
-    from sklearn.base import BaseEstimator, ClassifierMixin
-
-    class SaysItsInput(ClassifierMixin, BaseEstimator):
-        classes_ = np.arange(num_classes)
-
-        def fit(self, inputs, labels):
-            return self
-
-        def decision_function(self, inputs):
-            return inputs
-
-        def predict(self, inputs):
-            return inputs.argmax(1)
-
-    return SaysItsInput()
+    return float(np.exp(minimize_scalar(loss, bounds=RANGE, options={"xatol": 1e-9}).x))
 
 
 @dataclass(frozen=True)
@@ -153,24 +103,23 @@ class Calibration:
 def calibrate(model: Measured) -> Calibration:
     """Fit on val and show on test where it was read; else two folds of val, each shown with the
     temperature of the other."""
-    looks = {split: _arrays(seen) for split, seen in model.seen.items()}
-    logits, labels = looks["val"]
-    if "test" in looks:
+    logits, labels = _arrays(model.answers["val"])
+    if "test" in model.answers:
         fits = [temperature(logits, labels)]
-        logits, labels = looks["test"]
+        logits, labels = _arrays(model.answers["test"])
         fold = np.zeros(len(labels), dtype=int)
         how = "T is fitted on val; everything is shown on test."
     else:
         fold = _halves(labels)
         fits = [temperature(logits[fold != f], labels[fold != f]) for f in (0, 1)]
         how = "Test was not read: each half of val is shown with the T fitted on the other half."
-    before, nll = binned(softmax(logits), labels), likelihood(logits, labels)
+    before, nll = binned(softmax(logits, axis=1), labels), negative_log_likelihood(logits, labels)
     if None in fits:
         how = "No temperature can be fitted: every image to fit it on is right."
         return Calibration(how, [], before, None, (nll, None))
     scaled = logits / np.array(fits)[fold][:, None]
-    after = binned(softmax(scaled), labels)
-    return Calibration(how, fits, before, after, (nll, likelihood(scaled, labels)))
+    after = binned(softmax(scaled, axis=1), labels)
+    return Calibration(how, fits, before, after, (nll, negative_log_likelihood(scaled, labels)))
 
 
 def _halves(labels: np.ndarray) -> np.ndarray:
@@ -180,5 +129,5 @@ def _halves(labels: np.ndarray) -> np.ndarray:
     return fold
 
 
-def _arrays(seen) -> tuple[np.ndarray, np.ndarray]:
-    return seen.logits.double().numpy(), seen.labels.numpy()
+def _arrays(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
+    return answers.logits.double().numpy(), answers.labels.numpy()

@@ -6,12 +6,9 @@ over j < K of `R[K][j] - R[j][j]`, forgetting the mean over j < K of `max_{i<K} 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
-if TYPE_CHECKING:
-    from pipeline.report.measure import Measured
+from pipeline.report.measure import Measured
 
 
 def chain(measured: dict[str, Measured], name: str) -> list[str]:
@@ -27,39 +24,47 @@ def matrix(measured: dict[str, Measured], name: str, split: str) -> tuple[list[s
     """Task names, and R (K, K) in 0..1, `nan` above the diagonal (heads that did not exist)."""
     models = chain(measured, name)
     task_names = [head["task"] for head in measured[name].card["heads"]]
-    found = np.full((len(models), len(task_names)), np.nan)
+    share = np.full((len(models), len(task_names)), np.nan)
     for i, model in enumerate(models):
-        seen = measured[model].seen[split]
+        answers = measured[model].answers[split]
         for j, task in enumerate(task_names[: i + 1]):
-            found[i, j] = seen.right[seen.task == task].mean()
-    return task_names, found
+            share[i, j] = answers.right[answers.task == task].mean()
+    return task_names, share
 
 
-def backward_transfer(found: np.ndarray) -> float:
+def backward_transfer(share: np.ndarray) -> float:
     """Mean change on the earlier tasks since each was learnt."""
-    return float(np.mean(found[-1, :-1] - np.diag(found)[:-1]))
+    return float(np.mean(share[-1, :-1] - np.diag(share)[:-1]))
 
 
-def forgetting(found: np.ndarray) -> float:
+def forgetting(share: np.ndarray) -> float:
     """Mean fall on the earlier tasks from the best there was."""
-    return float(np.mean(np.nanmax(found[:-1, :-1], axis=0) - found[-1, :-1]))
+    return float(np.mean(np.nanmax(share[:-1, :-1], axis=0) - share[-1, :-1]))
 
 
 def metrics(measured: dict[str, Measured]) -> dict[str, float]:
-    """`task_acc/<model>/<task>` and, for extended models, `task_acc_told/...`, `forgetting/...`
-    and `bwt/...`: on test where it was read, and with the prefix `val_` on val."""
+    """`task_acc/<model>/<task>` and, for extended models, `task_acc_told/...` (the task known),
+    `forgetting/...` and `bwt/...`: on test where it was read, and with the prefix `val_` on val."""
     result: dict[str, float] = {}
     for name, model in measured.items():
-        for split, seen in model.seen.items():
-            prefix = "val_" if split == "val" else ""
-            told = (seen.told.argmax(1) == seen.labels).numpy()
-            for task in dict.fromkeys(seen.task.tolist()):
-                mine = seen.task == task
-                result[f"{prefix}task_acc/{name}/{task}"] = float(seen.right[mine].mean())
-                if len(model.card["heads"]) > 1:
-                    result[f"{prefix}task_acc_told/{name}/{task}"] = float(told[mine].mean())
-            if len(model.card["heads"]) > 1:
-                _, found = matrix(measured, name, split)
-                result[f"{prefix}forgetting/{name}"] = forgetting(found)
-                result[f"{prefix}bwt/{name}"] = backward_transfer(found)
+        for split in model.answers:
+            mine = _of_split(measured, name, split)
+            result |= {("val_" if split == "val" else "") + key: v for key, v in mine.items()}
+    return result
+
+
+def _of_split(measured: dict[str, Measured], name: str, split: str) -> dict[str, float]:
+    answers = measured[name].answers[split]
+    extended = len(measured[name].card["heads"]) > 1
+    task_known = (answers.task_known.argmax(1) == answers.labels).numpy()
+    result = {}
+    for task in dict.fromkeys(answers.task.tolist()):
+        mine = answers.task == task
+        result[f"task_acc/{name}/{task}"] = float(answers.right[mine].mean())
+        if extended:
+            result[f"task_acc_told/{name}/{task}"] = float(task_known[mine].mean())
+    if extended:
+        _, share = matrix(measured, name, split)
+        result[f"forgetting/{name}"] = forgetting(share)
+        result[f"bwt/{name}"] = backward_transfer(share)
     return result

@@ -1,17 +1,21 @@
-"""How the pictures look, and the two ways out: PNG on white, SVG that takes the page's colours."""
+"""The style of the drawings, and the ways out: SVG in the page's colours, PNG on white."""
 
 from __future__ import annotations
 
+import base64
+import html
 import io
 import re
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from pipeline.core import files
-from pipeline.report.markup import Html, tag
 
 INK = "#1d2126"  # of every line and letter that is no series; the page's own ink in SVG
 BLUE, ORANGE, TEAL, ROSE, VIOLET, OCHRE = (
@@ -22,7 +26,7 @@ BLUE, ORANGE, TEAL, ROSE, VIOLET, OCHRE = (
     "#8a6fd6",
     "#a5871b",
 )
-# of middling lightness (3:1 or more on white and on near-black), told apart by colour-blind readers
+# of middling lightness (3:1 or more on white and on near-black), distinct to colour-blind readers
 SERIES = [BLUE, ORANGE, TEAL, ROSE, VIOLET, OCHRE]
 DASHES = ["-", "--", ":", "-."]
 
@@ -71,7 +75,7 @@ def style(number: int) -> dict:
 
 
 def png(path: Path, figure: Figure) -> None:
-    """Write a picture for those who open the folder."""
+    """Write a picture as a file of its own."""
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")  # a box stands for a letter, no more
@@ -79,30 +83,51 @@ def png(path: Path, figure: Figure) -> None:
     files.write_bytes(path, buffer.getvalue())
 
 
-def svg(figure: Figure, name: str, told: str) -> Html:
-    """A picture as part of the page.
+@dataclass(frozen=True)
+class Drawing:
+    """A figure as part of the page.
+
+    Attributes:
+        label: what it shows, for those who cannot see it.
+        width: at most, px.
+        view: the SVG's view box.
+        body: what stands within its `svg` element, markup.
+    """
+
+    label: str
+    width: int
+    view: str
+    body: str
+
+
+def svg(figure: Figure, name: str, label: str) -> Drawing:
+    """A figure in the page's colours.
 
     Args:
-        name: unique on the page; goes before every id, or one picture would use another's parts.
-        told: what it shows, for those who cannot see it.
+        name: unique on the page; goes before every id, or one figure would use another's parts.
+        label: what it shows.
     """
     buffer = io.StringIO()
     none = dict.fromkeys(("Date", "Creator", "Format", "Type"))
     with matplotlib.rc_context({"svg.hashsalt": name}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph")
         figure.savefig(buffer, format="svg", metadata=none)
-    width = figure.get_figwidth() * 96
     text = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
-    text = text[text.index("<svg") :]
+    start, body = re.search(r"(<svg[^>]*>)(.*)</svg>", text, re.DOTALL).groups()
     # within tags only, so that a class called `id="` or by the ink's number keeps its name
-    text = re.sub(r"<[^>]*>", lambda found: _own(found[0], name), text)
-    head = tag("svg", role="img", aria_label=told, style=f"max-width:{width:.0f}px")
-    size = re.search(r'viewBox="[^"]*"', text)[0]
-    body = text[text.index(">") + 1 :]
-    return Html(f"{head[: head.index('>')]} {size}>{body}")
+    body = re.sub(r"<[^>]*>", lambda element: _own(element[0], html.escape(name)), body)
+    view = re.search(r'viewBox="([^"]*)"', start)[1]
+    return Drawing(label, round(figure.get_figwidth() * 96), view, body)
 
 
 def _own(element: str, name: str) -> str:
     element = element.replace(INK, "currentColor")
     element = element.replace(' id="', f' id="{name}-').replace('href="#', f'href="#{name}-')
     return element.replace("url(#", f"url(#{name}-")
+
+
+def pixels(picture: np.ndarray) -> str:
+    """uint8 (H, W) or (H, W, 3 or 4) as a PNG in an address."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pipeline.report.measure import Seen
+    from pipeline.report.measure import Answers
 
 LEVEL = 0.05
+RULE = (
+    "A model ships unless its parent, or any model before that in its chain, is better on the "
+    f"model's own val images (exact McNemar test, one-sided, p < {LEVEL}); images of classes that "
+    "the earlier model does not know count against that one."
+)
 
 
 @dataclass(frozen=True)
@@ -20,7 +25,7 @@ class Verdict:
 
     Attributes:
         ships: name of the model.
-        sentences: one for each model looked at, the candidate first.
+        sentences: one for each model tried, the candidate first.
     """
 
     ships: str
@@ -84,27 +89,29 @@ class Pair:
         )
 
 
-def compare(chain: list[str], seen: Mapping[str, Seen]) -> dict[str, list[Pair]]:
-    """Each model of a chain beside all before it, its own parent first.
+def compare(chain: list[str], answers: Mapping[str, Answers]) -> dict[str, list[Pair]]:
+    """Each model of a chain against all before it, its own parent first.
 
     Args:
         chain: from the first model to the candidate, each the parent of the next.
-        seen: the answers on val of each.
+        answers: of each, on val.
     """
-    found: dict[str, list[Pair]] = {}
-    for place, child in enumerate(chain[1:], 1):
-        found[child] = []
-        for elder in reversed(chain[:place]):
-            shared = np.isin(seen[child].task, seen[elder].task)
-            theirs = np.zeros(len(shared), dtype=bool)
-            theirs[shared] = seen[elder].right
-            found[child].append(Pair(child, elder, seen[child].right, theirs, shared))
-    return found
+    return {
+        child: [_pair(child, elder, answers) for elder in reversed(chain[:place])]
+        for place, child in enumerate(chain[1:], 1)
+    }
+
+
+def _pair(child: str, elder: str, answers: Mapping[str, Answers]) -> Pair:
+    shared = np.isin(answers[child].task, answers[elder].task)
+    theirs = np.zeros(len(shared), dtype=bool)
+    theirs[shared] = answers[elder].right
+    return Pair(child, elder, answers[child].right, theirs, shared)
 
 
 def decide(chain: list[str], pairs: Mapping[str, list[Pair]]) -> Verdict:
     """Walk back from the end of `chain` to the last model that is not worse than its parent nor
-    than any model before that: a ruined parent must not make its child look fine."""
+    than any model before that: a ruined parent must not make its child seem fine."""
     sentences = []
     for child in reversed(chain[1:]):
         lost = [pair for pair in pairs[child] if pair.chance < LEVEL]

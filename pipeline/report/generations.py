@@ -2,109 +2,68 @@
 
 from __future__ import annotations
 
-from typing import Any as Params
 from pipeline.report import plots
-from pipeline.report.figures import canvas, svg
-from pipeline.report.headline import last_generation
-from pipeline.report.markup import Html, between, counted, fold, percent, section, table, tag
-from pipeline.report.measure import LabelQuality, Measured, interval
+from pipeline.report.figures import Drawing, canvas, svg
+from pipeline.report.label_quality import LabelQuality
+from pipeline.report.results import Results
 
 SHOWN = 5  # class histograms, before the others are folded
 
 
-def accuracy(params: Params, measured: dict[str, Measured], metrics: dict[str, float]) -> Html:
+def accuracy(results: Results) -> dict:
     """Accuracy of all models, drawn and as a table."""
+    measured = results.measured
     figure, axes = canvas(5.6, plots.accuracy_height(measured))
     plots.accuracy(axes, measured)
-    splits = list(next(iter(measured.values())).seen)
-    sizes = {len(model.classes) for model in measured.values()}
-    return section(
-        "accuracy",
-        "Accuracy",
-        tag(
-            "p",
-            "Bars are 95\u202f% Wilson intervals. ",
-            "Models that know more classes face a harder question: compare those that know the "
-            "same. "
-            if len(sizes) > 1
-            else None,
-            "Selection looked at val; test was read once, here."
-            if "test" in splits
-            else "Test was not read.",
-        ),
-        tag("div", svg(figure, "accuracy", "Accuracy of every model with intervals"), cls="solo"),
-        _table(params, measured, metrics),
-    )
+    return {
+        "drawing": svg(figure, "accuracy", "Accuracy of every model with intervals"),
+        "test": results.split == "test",
+        "other_classes": len({len(model.classes) for model in measured.values()}) > 1,
+        "rows": [_row(results, name) for name in measured],
+    }
 
 
-def _table(params: Params, measured: dict[str, Measured], metrics: dict[str, float]) -> Html:
-    splits = list(next(iter(measured.values())).seen)
-    head = ["model", "from"]
-    for split in splits:
-        head += [split, "95\u202f%"]
-    head += ["val NLL", "classes", "weights", "images seen", "network"]
-    rows = []
-    for name, model in measured.items():
-        row = [tag("strong", name), params.taught_by(name)]
-        for seen in model.seen.values():
-            share = seen.accuracy
-            row += [percent(share), between(*interval(share, len(seen.labels)))]
-        row += [f"{metrics[f'val_loss/{name}']:.3f}", len(model.classes)]
-        counts = [f"{model.card[key]:,}" for key in ("num_parameters", "images_seen")]
-        rows.append([*row, *counts, model.card["network"]["name"]])
-    return table(head, rows, left=2)
+def _row(results: Results, name: str) -> dict:
+    model = results.measured[name]
+    return {
+        "name": name,
+        "taught_by": results.lineage[name].taught_by,
+        "answers": model.answers,
+        "loss": results.metrics[f"val_loss/{name}"],
+        "num_classes": len(model.classes),
+        "num_parameters": model.card["num_parameters"],
+        "images_seen": model.card["images_seen"],
+        "network": model.card["network"]["name"],
+    }
 
 
-def pseudo_labels(
-    params: Params, measured: dict[str, Measured], quality: dict[str, LabelQuality]
-) -> Html | None:
+def pseudo_labels(results: Results) -> dict | None:
     """How many labels each teacher gave, how many are right, of which classes."""
+    quality = results.quality
     if not quality:
         return None
     figure, axes = canvas(4.6, 3.1)
     plots.kept_and_right(axes, quality)
     first = svg(figure, "labels", "Share of images kept and share right, by generation")
-    names = list(quality)
-    last = last_generation(params)
-    open_names = names if len(names) <= SHOWN else dict.fromkeys([*names[: SHOWN - 1], last])
-    panels = {name: _histogram(name, quality[name], measured[name].classes) for name in names}
-    others = [panels[name] for name in names if name not in open_names]
-    return section(
-        "pseudo-labels",
-        "Pseudo-labels",
-        tag(
-            "p",
-            "What each student was told of the unlabelled images by its teacher",
-            "."
-            if quality[last if last in quality else names[0]].right is None
-            else ", held against the truth, which no training saw.",
-        ),
-        tag("div", first, [panels[name] for name in open_names], cls="panels"),
-        fold(counted(len(others), "other generation"), tag("div", others, cls="panels"))
-        if others
-        else None,
-        _quality_table(params, quality),
-    )
+    drawn = {n: _histogram(n, q, results.measured[n].classes) for n, q in quality.items()}
+    shown = _shown(list(quality), results.experiment.last_generation)
+    return {
+        "drawings": [first, *(drawn[name] for name in shown)],
+        "others": [drawing for name, drawing in drawn.items() if name not in shown],
+        "truth": all(labels.accuracy is not None for labels in quality.values()),
+        "rows": [(name, results.lineage[name].parent, q) for name, q in quality.items()],
+    }
 
 
-def _histogram(name: str, found: LabelQuality, classes: list[str]) -> Html:
+def _shown(names: list[str], last: str) -> list[str]:
+    """The first generations and the last one of the chain."""
+    if len(names) <= SHOWN:
+        return names
+    return list(dict.fromkeys([*names[: SHOWN - 1], last if last in names else names[-1]]))
+
+
+def _histogram(name: str, quality: LabelQuality, classes: list[str]) -> Drawing:
     figure, axes = canvas(4.6, 3.1)
-    plots.class_histogram(axes, found, classes)
+    plots.class_histogram(axes, quality, classes)
     axes.set_title(name, loc="right", fontweight="bold")
     return svg(figure, f"classes-{name}", f"Classes of the pseudo-labels of {name}")
-
-
-def _quality_table(params: Params, quality: dict[str, LabelQuality]) -> Html:
-    head = ["student", "labelled by", "kept", "right", "images", "after balancing"]
-    rows = [
-        [
-            tag("strong", name),
-            params.parent(name),
-            percent(found.kept_share),
-            "not known" if found.accuracy is None else percent(found.accuracy),
-            f"{found.images.sum():,}",
-            f"{found.rows:,}",
-        ]
-        for name, found in quality.items()
-    ]
-    return table(head, rows, left=2)

@@ -2,146 +2,107 @@
 
 from __future__ import annotations
 
-from math import sqrt
+from dataclasses import dataclass
 
-import numpy as np
-
-from typing import Any as Params
 from pipeline.report import continual
-from pipeline.report.gate import LEVEL, Verdict
-from pipeline.report.markup import Html, between, counted, join, listed, percent, points, tag
-from pipeline.report.measure import Measured, interval
-
-Z = 1.959964  # 95 % of a normal distribution
-
-
-def last_generation(params: Params) -> str:
-    """The model that the chain to the candidate reached before any task."""
-    return [name for name in params.chain(params.final) if name not in params.tasks][-1]
+from pipeline.report.formats import counted
+from pipeline.report.gate import RULE
+from pipeline.report.intervals import gain
+from pipeline.report.measure import Measured
+from pipeline.report.results import Results
 
 
-def last_split(model: Measured) -> str:
-    """`test` where it was read, else `val`."""
-    return list(model.seen)[-1]
+@dataclass(frozen=True)
+class Tile:
+    """A model of the first screen, and one of three notes on it.
 
-
-def gain(mine: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
-    """Difference of two models' accuracy on the same images, and its 95 % interval.
-
-    The interval is Bonett and Price's (2012) for paired proportions: Wald's, with one more image
-    on which each is the only one to be right.
-
-    Args:
-        mine, theirs: whether each is right, bool (N,).
+    Attributes:
+        role: what it is in the experiment.
+        labels: what it learnt from.
+        gain: how far a model is ahead of another, on the same images.
+        kept: what a new task reached, and what the first task lost.
     """
-    num, won, lost = len(mine), int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
-    up, down = (won + 1) / (num + 2), (lost + 1) / (num + 2)
-    half = Z * sqrt((up + down - (up - down) ** 2) / (num + 2))
-    return (won - lost) / num, up - down - half, up - down + half
+
+    name: str
+    role: str
+    model: Measured
+    labels: str | None = None
+    gain: dict | None = None
+    kept: dict | None = None
 
 
-def headline(
-    params: Params, measured: dict[str, Measured], verdict: Verdict, champion: str | None
-) -> Html:
-    """The page's head."""
-    model = measured[verdict.ships]
-    split = last_split(model)
-    seen, classes = model.seen[split], model.classes
-    low, high = interval(seen.accuracy, len(seen.labels))
-    refused = None if verdict.ships == params.final else f" The candidate {params.final} does not."
-    return tag(
-        "header",
-        tag("p", f"Lineage · {params.data.source}", cls="eyebrow"),
-        tag("h1", tag("strong", verdict.ships), " ships.", refused),
-        tag(
-            "p",
-            f"It tells {len(classes)} classes apart ({listed(classes)}) and is right on ",
-            tag("strong", percent(seen.accuracy)),
-            f" of {counted(len(seen.labels), f'{split} image')} (95\u202f%: {between(low, high)}).",
-            cls="lead",
-        ),
-        tag(
-            "p",
-            tag("strong", "Why. "),
-            f"{verdict.why} A model ships unless its parent is better on the model's own val "
-            f"images (p < {LEVEL}); classes that the parent does not know count against it.",
-            cls="why",
-        ),
-        tag("p", tag("strong", "Champion. "), champion, cls="why") if champion else None,
-        tag("div", tiles(params, measured), cls="tiles"),
-    )
+def headline(results: Results) -> dict:
+    """The values of the page's head."""
+    final = results.lineage.final
+    return {
+        "source": results.experiment.source,
+        "ships": results.ships,
+        "refused": None if results.ships == final else final,
+        "model": results.measured[results.ships],
+        "why": results.verdict.why,
+        "rule": RULE,
+        "champion": results.champion,
+        "tiles": tiles(results),
+    }
 
 
-def tiles(params: Params, measured: dict[str, Measured]) -> list[Html]:
+def tiles(results: Results) -> list[Tile]:
     """Teacher, last generation, the candidate where that is more than a generation, the best
-    yardstick."""
-    chain = params.chain(params.final)
-    teacher, last, final = chain[0], last_generation(params), params.final
-    given = params.data.labels_per_class
-    what = f"{counted(given, 'label')} a class, {len(measured[teacher].classes)} classes"
-    shown = [_tile(teacher, measured[teacher], "the first model", what)]
+    baseline."""
+    last, final = results.experiment.last_generation, results.lineage.final
+    teacher = results.lineage.chain(final)[0]
+    shown = [_first(results, teacher)]
     if last != teacher:
-        steps = len([name for name in chain if name in params.generations])
-        role = f"after {counted(steps, 'generation')}"
-        shown.append(_tile(last, measured[last], role, _gained(measured, last, teacher)))
+        shown.append(_last(results, last, teacher))
     if final != last:
-        model = measured[final]
-        role = f"with {counted(len(model.card['heads']) - 1, 'new task')}"
-        shown.append(_tile(final, model, role, _kept(measured, final)))
-    if params.baselines:
-        best = max(params.baselines, key=lambda name: measured[name].seen["val"].accuracy)
-        role = f"the best yardstick on val, {params.baselines[best].learner}"
-        shown.append(_tile(best, measured[best], role, _ahead(measured, last, best)))
+        shown.append(_candidate(results, final))
+    if baselines := results.lineage.of("baselines"):
+        measured = results.measured
+        best = max(baselines, key=lambda name: measured[name].answers["val"].accuracy)
+        shown.append(_baseline(results, best, last))
     return shown
 
 
-def _tile(name: str, model: Measured, role: str, note: object) -> Html:
-    split = last_split(model)
-    seen = model.seen[split]
-    low, high = interval(seen.accuracy, len(seen.labels))
-    val = model.seen["val"]
-    return tag(
-        "div",
-        tag("p", tag("strong", name), f" · {role}", cls="soft"),
-        tag("p", percent(seen.accuracy), cls="number"),
-        tag("p", f"{split}, 95\u202f%: {between(low, high)}"),
-        tag("p", f"val: {percent(val.accuracy)}", cls="soft") if split != "val" else None,
-        tag("p", note, cls="note"),
-        cls="tile",
-    )
+def _first(results: Results, name: str) -> Tile:
+    model = results.measured[name]
+    given = counted(results.experiment.labels_per_class, "label")
+    return Tile(name, "the first model", model, f"{given} a class, {len(model.classes)} classes")
 
 
-def _gained(measured: dict[str, Measured], child: str, parent: str) -> Html:
-    split = last_split(measured[child])
-    change, low, high = gain(measured[child].seen[split].right, measured[parent].seen[split].right)
-    sure = "" if low > 0 or high < 0 else "; may be chance"
-    return join(
-        tag("strong", points(change)),
-        f" points over the {parent} (95\u202f%: {points(low)} to {points(high)}, paired{sure})",
-    )
+def _last(results: Results, name: str, teacher: str) -> Tile:
+    chain, generations = results.lineage.chain(name), results.lineage.of("generations")
+    role = f"after {counted(len(set(chain) & set(generations)), 'generation')}"
+    return Tile(name, role, results.measured[name], gain=_gain(results, name, teacher))
 
 
-def _ahead(measured: dict[str, Measured], last: str, yardstick: str) -> Html:
-    """How far the last generation is ahead of a yardstick, or behind."""
-    split = last_split(measured[last])
-    mine, theirs = (measured[name].seen[split].right for name in (last, yardstick))
+def _candidate(results: Results, name: str) -> Tile:
+    model = results.measured[name]
+    role = f"with {counted(len(model.card['heads']) - 1, 'new task')}"
+    return Tile(name, role, model, kept=_kept(results, name))
+
+
+def _baseline(results: Results, name: str, last: str) -> Tile:
+    ways = " + ".join(results.lineage[name].methods) or "labels alone"
+    role = f"the best baseline on val, {ways}"
+    return Tile(name, role, results.measured[name], gain=_gain(results, last, name))
+
+
+def _gain(results: Results, name: str, other: str) -> dict:
+    mine, theirs = (results.measured[n].shown.right for n in (name, other))
     change, low, high = gain(mine, theirs)
-    sure = "" if low > 0 or high < 0 else "; may be chance"
-    return join(
-        f"{last} is ",
-        tag("strong", points(change)),
-        f" points beside it (95\u202f%: {points(low)} to {points(high)}, paired{sure})",
-    )
+    certain = low > 0 or high < 0
+    values = {"change": change, "low": low, "high": high, "certain": certain}
+    return values | {"name": name, "other": other}
 
 
-def _kept(measured: dict[str, Measured], final: str) -> Html:
-    """What the newest task reached, and what the first lost."""
-    tasks, found = continual.matrix(measured, final, last_split(measured[final]))
-    before = continual.chain(measured, final)[0]
-    return join(
-        "new: ",
-        tag("strong", percent(found[-1, -1])),
-        f" on {listed(measured[final].card['heads'][-1]['classes'], 24)}; {tasks[0]}: ",
-        tag("strong", percent(found[-1, 0])),
-        f" (was {percent(found[0, 0])} in {before})",
-    )
+def _kept(results: Results, name: str) -> dict:
+    measured = results.measured
+    tasks, share = continual.matrix(measured, name, results.split)
+    return {
+        "new": share[-1, -1],
+        "new_classes": measured[name].card["heads"][-1]["classes"],
+        "first_task": tasks[0],
+        "first": share[-1, 0],
+        "before": share[0, 0],
+        "model_before": continual.chain(measured, name)[0],
+    }

@@ -7,97 +7,74 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-from typing import Any as Params
+from ruamel.yaml import YAML
+
+from pipeline.core.lineage import Lineage
 from pipeline.report import plots
 from pipeline.report.figures import canvas, svg
-from pipeline.report.markup import Html, fold, section, table, tag
-from pipeline.report.measure import Measured
+from pipeline.report.results import Results
 from pipeline.running import times
 
 PACKAGES = ["torch", "torchvision", "kornia", "dvc", "mlflow", "numpy", "scikit-learn"]
 
 
-def curves(measured: dict[str, Measured]) -> Html:
+def curves(results: Results) -> dict:
     """Loss and val accuracy while training."""
-    found = {name: plots.curve(name) for name in measured}
+    drawn = {name: plots.curve(name) for name in results.measured}
     loss, axes = canvas(4.6, 3.3)
-    plots.loss(axes, found)
+    plots.loss(axes, drawn)
     val, axes = canvas(4.6, 3.3)
-    plots.val_accuracy(axes, found)
-    return section(
-        "curves",
-        "Learning curves",
-        tag(
-            "div",
-            svg(val, "curves-val", "Val accuracy over the steps of every model"),
-            svg(loss, "curves-loss", "Training loss over the steps of every model"),
-            cls="panels",
-        ),
-        tag(
-            "p",
-            "Val accuracy is over the classes a model knows; the loss of a student counts its "
-            "pseudo-labels, that of a task or a yardstick what its methods add.",
-            cls="soft",
-        ),
-    )
+    plots.val_accuracy(axes, drawn)
+    return {
+        "val": svg(val, "curves-val", "Val accuracy over the steps of every model"),
+        "loss": svg(loss, "curves-loss", "Training loss over the steps of every model"),
+    }
 
 
-def origins(params: Params, measured: dict[str, Measured]) -> Html:
+def origins(results: Results) -> dict:
     """Seeds, versions, files, params."""
-    return section(
-        "origins",
-        "To make it again",
-        tag(
-            "p",
-            f"Seed {params.seed} for training, {params.data.seed} for the split of the images. "
-            "The same params on the same machine make the same files, bit for bit.",
-        ),
-        table(["software", "version that made this page"], versions(), left=2),
-        table(["model", "file", "bytes", "SHA-256"], _files(measured), left=2),
-        took(params),
-        fold("params.yaml", tag("pre", as_yaml(params))),
-    )
+    experiment = results.experiment
+    return {
+        "seed": experiment.seed,
+        "data_seed": experiment.data_seed,
+        "versions": versions(),
+        "files": [_file(name, model.card["sha256"]) for name, model in results.measured.items()],
+        "seconds": seconds(experiment.lineage),
+        "params": as_yaml(experiment.params),
+    }
 
 
-def took(params: Params) -> Html:
-    """Wall seconds of the stages of these params, as they last ran on this machine."""
+def seconds(lineage: Lineage) -> list[tuple[str, float]]:
+    """Wall seconds of the stages of a lineage, as they last ran on this machine."""
     known = times.read()
-    stages = ["prepare", *(f"prepare_task@{name}" for name in params.tasks)]
-    for name in params.models():
-        labelled = [f"pseudo_label@{name}"] if name in params.generations else []
-        stages += [*labelled, params.stage_of(name)]
-    rows = [(stage, f"{known[stage]:.0f}") for stage in stages if stage in known]
-    if not rows:
-        return Html("")
-    return table(["stage", "seconds, when it last ran here"], rows)
+    stages = ["prepare", *(f"prepare_task@{name}" for name in lineage.of("tasks"))]
+    for name, entry in lineage.entries.items():
+        labelled = [f"pseudo_label@{name}"] if entry.block == "generations" else []
+        stages += [*labelled, entry.stage]
+    return [(stage, known[stage]) for stage in dict.fromkeys(stages) if stage in known]
 
 
 def versions() -> list[tuple[str, str]]:
     """Python and the packages that decide results."""
-    found = [("python", platform.python_version())]
+    installed = [("python", platform.python_version())]
     for package in PACKAGES:
         try:
-            found.append((package, metadata.version(package)))
+            installed.append((package, metadata.version(package)))
         except metadata.PackageNotFoundError:
-            found.append((package, "not installed"))
-    return found
+            installed.append((package, "not installed"))
+    return installed
 
 
-def _files(measured: dict[str, Measured]) -> list[list]:
-    rows = []
-    for name, model in measured.items():
-        path = Path("models") / name / "model.safetensors"
-        size = f"{path.stat().st_size:,}" if path.is_file() else "–"
-        rows.append([tag("strong", name), str(path), size, tag("code", model.card["sha256"])])
-    return rows
+def _file(name: str, sha256: str) -> dict:
+    path = Path("models") / name / "model.safetensors"
+    size = path.stat().st_size if path.is_file() else None
+    return {"name": name, "path": str(path), "size": size, "sha256": sha256}
 
 
-def as_yaml(params: Params) -> str:
+def as_yaml(params: dict) -> str:
     """Params as their file has them, without its comments."""
-    from ruamel.yaml import YAML
-
     text = io.StringIO()
     yaml = YAML()
     yaml.width = 100
-    yaml.dump(params.model_dump(exclude_unset=True, by_alias=True), text)
+    yaml.dump(params, text)
     return text.getvalue()

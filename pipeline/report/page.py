@@ -1,103 +1,69 @@
 """`report/html/index.html`: all that was measured as one page that needs no network.
 
-No scripts and no outside files; a policy in its head forbids both, beside the escaping of every
-name that comes from data.
+Sections compute plain values, `templates/` show them. No scripts and no outside files; a policy in
+the page's head forbids both, besides the escaping of every name that comes from data.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from pipeline.core import files
-from typing import Any as Params
 from pipeline.report import (
     confidence,
     confusion,
     gallery,
     generations,
-    headline,
     lineage,
     origins,
     pairs,
     remembered,
 )
-from pipeline.report.gate import Verdict
-from pipeline.report.markup import Html, join, tag
-from pipeline.report.measure import LabelQuality, Measured
+from pipeline.report.formats import FILTERS
+from pipeline.report.headline import headline
+from pipeline.report.results import Results
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-LINKS = {
-    "lineage": "Lineage",
-    "accuracy": "Accuracy",
-    "pseudo-labels": "Pseudo-labels",
-    "meta-pseudo-labels": "Meta Pseudo Labels",
-    "tasks": "Tasks",
-    "confusion": "Confusion",
-    "classes": "Classes",
-    "gallery": "Images",
-    "calibration": "Confidence",
-    "curves": "Curves",
-    "origins": "Origins",
+# In the order of the page: id and template, the link's text, what computes its values (or None).
+SECTIONS = {
+    "lineage": ("Lineage", lineage.section),
+    "accuracy": ("Accuracy", generations.accuracy),
+    "pseudo-labels": ("Pseudo-labels", generations.pseudo_labels),
+    "meta-pseudo-labels": ("Meta Pseudo Labels", pairs.section),
+    "tasks": ("Tasks", remembered.section),
+    "confusion": ("Confusion", confusion.confusion),
+    "classes": ("Classes", confusion.by_class),
+    "gallery": ("Images", gallery.section),
+    "calibration": ("Confidence", confidence.section),
+    "curves": ("Curves", origins.curves),
+    "origins": ("Origins", origins.origins),
 }
 
 
-def write(
-    path: Path,
-    params: Params,
-    measured: dict[str, Measured],
-    quality: dict[str, LabelQuality],
-    metrics: dict[str, float],
-    verdict: Verdict,
-    champion: str | None,
-) -> None:
-    """Write the page; equal inputs give equal bytes, but for how long the stages took.
-
-    Args:
-        path: of the HTML file.
-        measured: every model that params name, parents before children.
-        quality: of the pseudo-labels of each generation.
-        metrics: `measure.metrics` of these.
-        verdict: the gate's decision.
-        champion: one sentence on the champion; None where nothing is registered.
-    """
-    sections = [
-        lineage.drawn(params, measured, quality, verdict.ships),
-        generations.accuracy(params, measured, metrics),
-        generations.pseudo_labels(params, measured, quality),
-        pairs.pairs(params, measured),
-        remembered.tasks(params, measured, metrics),
-        confusion.confusion(params, measured, verdict),
-        confusion.by_class(measured, verdict.ships),
-        gallery.gallery(measured, verdict.ships),
-        confidence.confidence(params, measured, verdict),
-        origins.curves(measured),
-        origins.origins(params, measured),
-    ]
-    head = headline.headline(params, measured, verdict, champion)
-    title = f"{verdict.ships} ships · Lineage"
-    files.write_text(path, whole(title, head, [s for s in sections if s is not None]))
+def write(path: Path, results: Results) -> None:
+    """Write the page; equal inputs give equal bytes, but for how long the stages took."""
+    files.write_text(path, render(results))
 
 
-def whole(title: str, head: Html, sections: list[Html]) -> str:
-    """The document round its parts."""
-    style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
-    there = [name for name in LINKS if any(f' id="{name}"' in part[:60] for part in sections)]
-    return "<!doctype html>\n" + tag(
-        "html",
-        tag(
-            "head",
-            tag("meta", charset="utf-8"),
-            tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-            tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-            tag("meta", name="color-scheme", content="light dark"),
-            tag("title", title),
-            tag("style", Html(style)),
-        ),
-        tag(
-            "body",
-            head,
-            tag("nav", (tag("a", LINKS[name], href=f"#{name}") for name in there)),
-            tag("main", join(sections)),
-        ),
-        lang="en",
+def render(results: Results) -> str:
+    """The page as text."""
+    made = {name: compute(results) for name, (_, compute) in SECTIONS.items()}
+    sections = {name: values for name, values in made.items() if values is not None}
+    links = {name: SECTIONS[name][0] for name in sections}
+    page = environment().get_template("page.html")
+    return page.render(head=headline(results), sections=sections, links=links)
+
+
+def environment() -> Environment:
+    """Templates that escape all they are given, and fail on what they are not given."""
+    templates = Environment(
+        loader=FileSystemLoader(Path(__file__).with_name("templates")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
+    templates.filters |= FILTERS
+    return templates

@@ -1,74 +1,52 @@
-"""Meta Pseudo Labels on the page: what the student's feedback said, and what it made of the
-teacher."""
+"""Meta Pseudo Labels: what the student's feedback said, and what it made of the teacher."""
 
 from __future__ import annotations
 
-from typing import Any as Params
 from pipeline.report import plots
-from pipeline.report.figures import canvas, svg
-from pipeline.report.headline import last_split
-from pipeline.report.markup import Html, percent, points, section, table, tag
-from pipeline.report.measure import Measured
+from pipeline.report.figures import Drawing, canvas, svg
+from pipeline.report.results import Results
+
+DRAWN = {
+    "feedback": (plots.feedback, "Mean feedback over the steps"),
+    "val": (plots.both_accuracies, "Val accuracy of student and teacher over the steps"),
+    "agreement": (plots.agreement, "How often feedback is positive and both networks agree"),
+    "losses": (plots.teachers_losses, "The parts of the teacher's loss over the steps"),
+}
+ROLES = ("teacher before", "teacher after", "student")
 
 
-def pairs(params: Params, measured: dict[str, Measured]) -> Html | None:
+def section(results: Results) -> dict | None:
     """The curves of every pair; its teacher before and after."""
-    names = list(params.meta_pseudo_labels)
-    if not names:
+    pairs = results.lineage.pairs()
+    if not pairs:
         return None
-    return section(
-        "meta-pseudo-labels",
-        "Meta Pseudo Labels",
-        tag(
-            "p",
-            "A student learns from labels that its teacher draws; the teacher is corrected by the "
-            "feedback: how far each such step brings the student's loss on labelled images down. "
-            "Both go on together.",
-        ),
-        (_one(name) for name in names),
-        _table(params, measured),
-        tag(
-            "p",
-            "Labels right: share of the unlabelled images that a model has right, which no "
-            "training was told.",
-            cls="soft",
-        )
-        if any(model.unlabelled is not None for model in measured.values())
-        else None,
-    )
+    return {
+        "split": results.split,
+        "pairs": [_drawings(student) for student in pairs],
+        "rows": [row for student in pairs for row in _rows(results, student)],
+        "truth": any(model.unlabelled is not None for model in results.measured.values()),
+    }
 
 
-def _one(name: str) -> Html:
-    found = plots.curve(name)
-    drawn = []
-    for draw, key, told in (
-        (plots.feedback, "feedback", "Mean feedback over the steps"),
-        (plots.both_accuracies, "val", "Val accuracy of student and teacher over the steps"),
-        (plots.agreement, "agreement", "How often feedback is positive and both networks agree"),
-        (plots.teachers_losses, "losses", "The parts of the teacher's loss over the steps"),
-    ):
+def _drawings(name: str) -> list[Drawing]:
+    curve, drawn = plots.curve(name), []
+    for key, (draw, label) in DRAWN.items():
         figure, axes = canvas(4.6, 3.1)
-        draw(axes, found)
+        draw(axes, curve)
         axes.set_title(name, loc="right", fontweight="bold")
-        drawn.append(svg(figure, f"{key}-{name}", f"{told}, {name}"))
-    return tag("div", drawn, cls="panels")
+        drawn.append(svg(figure, f"{key}-{name}", f"{label}, {name}"))
+    return drawn
 
 
-def _table(params: Params, measured: dict[str, Measured]) -> Html:
-    split = last_split(next(iter(measured.values())))
+def _rows(results: Results, student: str) -> list[dict]:
+    names = results.lineage.pairs()[student]
+    before, card = results.measured[names[0]], results.measured[student].card
     rows = []
-    for pair, spec in params.meta_pseudo_labels.items():
-        before, after, student = (measured[name] for name in params.trio(pair))
-        for name, role, model in (
-            (spec.teacher, "teacher before", before),
-            (params.trio(pair)[1], "teacher after", after),
-            (pair, "student", student),
-        ):
-            right, change = model.unlabelled, ""
-            if right is not None and model is not before:
-                change = points(right - before.unlabelled)
-            share = "not known" if right is None else percent(right)
-            accuracy = percent(model.seen[split].accuracy)
-            rows.append([tag("strong", name), role, spec.feedback, accuracy, share, change])
-    head = ["model", "role", "feedback", split, "labels right", "points more than before"]
-    return table(head, rows, left=3)
+    for name, role in zip(names, ROLES):
+        model = results.measured[name]
+        row = {"name": name, "role": role, "feedback": card["model"]["feedback"]}
+        row |= {"accuracy": model.shown.accuracy, "right": model.unlabelled, "change": None}
+        if model.unlabelled is not None and name != names[0]:
+            row["change"] = model.unlabelled - before.unlabelled
+        rows.append(row)
+    return rows

@@ -1,32 +1,34 @@
-"""The closing table: every model, who taught it, how right it is, where to look."""
+"""The closing table: every model, who taught it, how right it is."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from pipeline.core.errors import UserError
-from typing import Any as Params
+from pipeline.core.lineage import Lineage
 
 
-def closing_table(params: Params, metrics: Mapping[str, float], verdict: Mapping) -> str:
+def closing_table(lineage: Lineage, metrics: Mapping[str, float], verdict: Mapping) -> str:
     """A table for a terminal from `report/metrics.json`'s numbers, and the gate's words.
 
     Raises:
-        UserError: they lack a model that params name.
+        UserError: they lack a model of the lineage.
     """
-    missing = [name for name in params.models() if f"val_acc/{name}" not in metrics]
+    missing = [name for name in lineage if f"val_acc/{name}" not in metrics]
     if missing:
         what = f"has no numbers of '{missing[0]}'"
         raise UserError("report/metrics.json", what, "run `dvc repro` to report it")
     rows = [("model", "taught by", "weights", "val acc (95 %)", "test acc")]
-    for name in params.models():
-        low, high = metrics[f"val_acc_low/{name}"], metrics[f"val_acc_high/{name}"]
-        val = f"{metrics[f'val_acc/{name}']:.4f} ({low:.3f}-{high:.3f})"
-        test = metrics.get(f"acc/{name}")
-        weights = f"{metrics[f'num_parameters/{name}']:,.0f}"
-        shown = "not read" if test is None else f"{test:.4f}"
-        rows.append((name, params.taught_by(name), weights, val, shown))
+    rows += [_row(name, entry.taught_by, metrics) for name, entry in lineage.entries.items()]
     return f"{aligned(rows)}\n\n" + "\n".join(verdict["sentences"])
+
+
+def _row(name: str, taught_by: str, metrics: Mapping[str, float]) -> tuple[str, ...]:
+    low, high = metrics[f"val_acc_low/{name}"], metrics[f"val_acc_high/{name}"]
+    val = f"{metrics[f'val_acc/{name}']:.4f} ({low:.3f}-{high:.3f})"
+    test = metrics.get(f"acc/{name}")
+    weights = f"{metrics[f'num_parameters/{name}']:,.0f}"
+    return name, taught_by, weights, val, "not read" if test is None else f"{test:.4f}"
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.core import files
-from pipeline.report.measure import LabelQuality, Measured, interval
+from pipeline.report.label_quality import LabelQuality
+from pipeline.report.measure import Measured
 
 
 def write(
@@ -26,9 +27,9 @@ def write(
 
 def _models(measured: dict[str, Measured]) -> Iterable[tuple]:
     for name, model in measured.items():
-        for split, seen in model.seen.items():
-            low, high = interval(seen.accuracy, len(seen.labels))
-            yield name, split, *(f"{value:.6f}" for value in (seen.accuracy, low, high))
+        for split, answers in model.answers.items():
+            values = (answers.accuracy, *answers.interval)
+            yield name, split, *(f"{value:.6f}" for value in values)
 
 
 def _curves(measured: dict[str, Measured]) -> Iterable[tuple]:
@@ -42,17 +43,16 @@ def _curves(measured: dict[str, Measured]) -> Iterable[tuple]:
 
 def _confusion(name: str, model: Measured) -> Iterable[tuple]:
     """One line an image, as DVC's confusion template wants it: on test where it was read."""
-    split = list(model.seen)[-1]
-    seen = model.seen[split]
-    for actual, predicted in zip(seen.labels.tolist(), seen.logits.argmax(1).tolist()):
-        yield name, split, model.classes[actual], model.classes[predicted]
+    answers = model.shown
+    for actual, predicted in zip(answers.labels.tolist(), answers.logits.argmax(1).tolist()):
+        yield name, model.split, model.classes[actual], model.classes[predicted]
 
 
 def _pseudo_labels(
     measured: dict[str, Measured], quality: dict[str, LabelQuality]
 ) -> Iterable[tuple]:
-    for name, found in quality.items():
-        for label, rows in zip(measured[name].classes, found.per_class.tolist()):
+    for name, labels in quality.items():
+        for label, rows in zip(measured[name].classes, labels.per_class.tolist()):
             yield name, label, rows
 
 

@@ -1,16 +1,18 @@
-"""What is told about stages, models and whole pipelines."""
+"""What is recorded of stages, models and whole pipelines."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from typing import Any as Params
-from pipeline.report.gate import Verdict
 from pipeline.tracking import registry
 from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, start
+
+if TYPE_CHECKING:
+    from pipeline.report.experiment import Experiment
+    from pipeline.report.gate import Verdict
 
 # keys of a card that are params of its stage's run; `model` or `task` holds the options of methods
 RECIPE = ("seed", "network", "training", "model", "task", "parents", "data")
@@ -50,7 +52,7 @@ def record_model(tracker: NullTracker, card: Mapping[str, Any]) -> None:
 
 
 def record_pipeline(
-    params: Params,
+    experiment: Experiment,
     metrics: Mapping[str, float],
     outputs: Mapping[str, str],
     verdict: Verdict,
@@ -69,42 +71,51 @@ def record_pipeline(
     Returns:
         one sentence on what became of the registry's champion.
     """
-    name = os.environ.get("DVC_EXP_NAME") or f"{params.final} of {params.data.source}"
-    tags = {"final": params.final, "ships": verdict.ships, "ships.why": verdict.why}
-    with start(PIPELINES, name, tags) as tracker:
-        shared = {key: getattr(params, key).model_dump() for key in ("data", "training", "labels")}
-        tracker.params(params.model_dump(by_alias=True, exclude_unset=True) | shared)
+    name = f"{experiment.lineage.final} of {experiment.source}"
+    tags = {"final": experiment.lineage.final, "ships": verdict.ships, "ships.why": verdict.why}
+    with start(PIPELINES, os.environ.get("DVC_EXP_NAME") or name, tags) as tracker:
+        tracker.params(experiment.params | experiment.shared)
         tracker.metrics(metrics)
-        chain = [model for model in params.chain(params.final) if model not in params.tasks]
-        for step, model in enumerate(chain):
-            found = {"generation/val_acc": f"val_acc/{model}", "generation/acc": f"acc/{model}"}
-            known = {key: metrics[name] for key, name in found.items() if name in metrics}
-            tracker.metrics(known, step)
+        _record_generations(tracker, experiment, metrics)
         links = tracker.stage_links(outputs)
         tracker.tags({"run." + stage.replace("@", "/"): run for stage, (run, _) in links.items()})
-        tracker.tags({"mlflow.note.content": _note(params, metrics, verdict, links)})
-        for file in sorted(path for path in report.rglob("*") if path.is_file()):
-            folder = str(file.parent.relative_to(report))
-            tracker.artifact(file, None if folder == "." else folder)
-        if not params.report.registers:
+        tracker.tags({"mlflow.note.content": _note(experiment, metrics, verdict, links)})
+        _record_folder(tracker, report)
+        if not experiment.register:
             return "the registry is left alone (report.register is false)"
-        return registry.register(tracker, params, verdict.ships, metrics)
+        val_acc = metrics[f"val_acc/{verdict.ships}"]
+        return registry.register(tracker, experiment.source, verdict.ships, val_acc)
+
+
+def _record_generations(
+    tracker: NullTracker, experiment: Experiment, metrics: Mapping[str, float]
+) -> None:
+    """Accuracy over the generations of the chain to the candidate, a step each."""
+    lineage = experiment.lineage
+    chain = [name for name in lineage.chain(lineage.final) if lineage[name].block != "tasks"]
+    for step, name in enumerate(chain):
+        keys = {"generation/val_acc": f"val_acc/{name}", "generation/acc": f"acc/{name}"}
+        tracker.metrics({key: metrics[k] for key, k in keys.items() if k in metrics}, step)
+
+
+def _record_folder(tracker: NullTracker, report: Path) -> None:
+    for file in sorted(path for path in report.rglob("*") if path.is_file()):
+        folder = str(file.parent.relative_to(report))
+        tracker.artifact(file, None if folder == "." else folder)
 
 
 def _note(
-    params: Params,
+    experiment: Experiment,
     metrics: Mapping[str, float],
     verdict: Verdict,
     links: Mapping[str, tuple[str, str]],
 ) -> str:
     """The run's description: the lineage as a Markdown table with links to the stage runs."""
     lines = [verdict.why, "", "| model | taught by | val accuracy | run |", "|---|---|---|---|"]
-    for model in params.models():
-        stage = params.stage_of(model)
+    for name, entry in experiment.lineage.entries.items():
+        stage = entry.stage
         run = f"[{stage}]({links[stage][1]})" if stage in links else "not tracked"
-        lines.append(
-            f"| {model} | {params.taught_by(model)} | {metrics[f'val_acc/{model}']:.4f} | {run} |"
-        )
+        lines.append(f"| {name} | {entry.taught_by} | {metrics[f'val_acc/{name}']:.4f} | {run} |")
     others = [
         f"[{stage}]({link})"
         for stage, (_, link) in links.items()

@@ -11,22 +11,20 @@ from filelock import FileLock
 
 from pipeline.core import files, machine
 from pipeline.networks import checkpoint
-from typing import Any as Params
 from pipeline.tracking import servable as export
 from pipeline.tracking.tracker import NullTracker, uri
 
 CHAMPION = "champion"
 
 
-def register(tracker: NullTracker, params: Params, name: str, metrics: Mapping[str, float]) -> str:
+def register(tracker: NullTracker, source: str, name: str, val_acc: float) -> str:
     """Register `models/<name>` as a version of `lineage-<source>` and move `champion` to it if it
     is at least as good on the same val images.
 
     Returns:
         one sentence on what became of the champion.
     """
-    model = f"lineage-{params.data.source}"
-    val_acc = metrics[f"val_acc/{name}"]
+    model = f"lineage-{source}"
 
     def promote(client: Any) -> str:
         with FileLock(machine.root() / ".lineage" / "registry.lock", timeout=120):
@@ -38,7 +36,7 @@ def register(tracker: NullTracker, params: Params, name: str, metrics: Mapping[s
 def _promote(client: Any, run_id: str, model: str, name: str, val_acc: float) -> str:
     network, card = checkpoint.load(f"models/{name}")
     val = {task: digests["val"] for task, digests in card["data"].items()}
-    scenario = card.get("task", {}).get("scenario")  # told tasks make another question
+    scenario = card.get("task", {}).get("scenario")  # with the task known the question is another
     tags = {
         "model.sha256": card["sha256"],
         "val_acc": f"{val_acc:.6f}",
@@ -78,8 +76,8 @@ def better(champion: Mapping[str, str] | None, candidate: Mapping[str, str]) -> 
 def _known(client: Any, model: str, tags: Mapping[str, str]) -> str | None:
     """The version of the same weights measured on the same images, if there is one."""
     same = [f"tags.`{key}` = '{tags[key]}'" for key in ("model.sha256", "val_digest")]
-    found = client.search_model_versions(" and ".join([f"name = '{model}'", *same]))
-    return found[0].version if found else None
+    versions = client.search_model_versions(" and ".join([f"name = '{model}'", *same]))
+    return versions[0].version if versions else None
 
 
 def _champion(client: Any, model: str) -> Any:

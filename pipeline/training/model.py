@@ -49,7 +49,8 @@ class ModelConfig:
             residual = ", ".join(_families(n for n, a in NETWORKS.items() if a.residual))
             what = f"'{self.network}' has no residual blocks for stochastic_depth {drop:g}"
             yield Fault("network", what, f"set it to 0 for this model, or use one of {residual}")
-        if self.width != 1 and not architecture.any_width:
+        own = "width" in self.options.model_fields_set  # else a parent has said it
+        if own and self.width != 1 and not architecture.any_width:
             yield Fault("width", f"'{self.network}' has one width", "set it to 1")
 
 

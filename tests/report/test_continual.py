@@ -12,15 +12,15 @@ from pipeline.report import continual
 def model(parents: list[str], right: dict[str, list[int]]) -> SimpleNamespace:
     """A measured model that is right (1) or wrong (0) on each image of each task."""
     flags = np.concatenate([np.array(v, dtype=bool) for v in right.values()])
-    seen = SimpleNamespace(
+    answers = SimpleNamespace(
         right=flags,
         task=np.concatenate([[t] * len(v) for t, v in right.items()]),
-        told=torch.eye(2)[torch.tensor((~flags).astype(int))],
+        task_known=torch.eye(2)[torch.tensor((~flags).astype(int))],
         labels=torch.zeros(len(flags), dtype=torch.int64),
     )
     heads = [{"task": task} for task in right]
     card = {"heads": heads, "parents": dict.fromkeys(parents, "sha")}
-    return SimpleNamespace(card=card, seen={"val": seen})
+    return SimpleNamespace(card=card, answers={"val": answers})
 
 
 @pytest.fixture
@@ -38,27 +38,27 @@ def test_the_chain_starts_at_the_model_that_was_extended(chain):
 
 
 def test_the_matrix_has_a_row_per_model_and_nothing_above_the_diagonal(chain):
-    tasks, found = continual.matrix(chain, "t2", "val")
+    tasks, result = continual.matrix(chain, "t2", "val")
     nan = np.nan
     assert tasks == ["base", "t1", "t2"]
-    np.testing.assert_array_equal(found, [[1, nan, nan], [0.5, 0.5, nan], [0.75, 0, 1]])
+    np.testing.assert_array_equal(result, [[1, nan, nan], [0.5, 0.5, nan], [0.75, 0, 1]])
 
 
 def test_backward_transfer_and_forgetting(chain):
-    _, found = continual.matrix(chain, "t2", "val")
-    assert continual.backward_transfer(found) == pytest.approx(((0.75 - 1) + (0 - 0.5)) / 2)
-    assert continual.forgetting(found) == pytest.approx(((1 - 0.75) + (0.5 - 0)) / 2)
+    _, result = continual.matrix(chain, "t2", "val")
+    assert continual.backward_transfer(result) == pytest.approx(((0.75 - 1) + (0 - 0.5)) / 2)
+    assert continual.forgetting(result) == pytest.approx(((1 - 0.75) + (0.5 - 0)) / 2)
 
 
 def test_forgetting_counts_from_the_best_there_was():
-    found = np.array([[0.5, np.nan, np.nan], [0.9, 0.8, np.nan], [0.6, 0.8, 1.0]])
-    assert continual.forgetting(found) == pytest.approx((0.3 + 0.0) / 2)
-    assert continual.backward_transfer(found) == pytest.approx((0.1 + 0.0) / 2)
+    result = np.array([[0.5, np.nan, np.nan], [0.9, 0.8, np.nan], [0.6, 0.8, 1.0]])
+    assert continual.forgetting(result) == pytest.approx((0.3 + 0.0) / 2)
+    assert continual.backward_transfer(result) == pytest.approx((0.1 + 0.0) / 2)
 
 
 def test_names_of_the_metrics(chain):
-    found = continual.metrics(chain)
-    assert found["val_task_acc/t1/base"] == 0.5
-    assert found["val_task_acc_told/t1/t1"] == 0.5
-    assert found["val_forgetting/t1"] == 0.5 and found["val_bwt/t1"] == -0.5
-    assert "val_task_acc_told/g1/base" not in found and "val_forgetting/g1" not in found
+    result = continual.metrics(chain)
+    assert result["val_task_acc/t1/base"] == 0.5
+    assert result["val_task_acc_told/t1/t1"] == 0.5
+    assert result["val_forgetting/t1"] == 0.5 and result["val_bwt/t1"] == -0.5
+    assert "val_task_acc_told/g1/base" not in result and "val_forgetting/g1" not in result

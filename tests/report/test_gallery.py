@@ -29,21 +29,21 @@ def test_most_often_wrong_counts_models_then_the_true_class():
 
 def test_times_wrong_matches_images_by_task():
     tasks = {"t1": ("g1", ["x"]), "s1": ("g1", ["y", "z"]), "t2": ("t1", ["w"])}
-    params = made_up.params({"g1": "teacher"}, tasks, "t2", list("abc"))
-    models = made_up.models(params, each=5)
-    fails, looks = gallery.times_wrong(models, "t2")
-    mine = models["t2"].seen["val"]
+    experiment = made_up.experiment({"g1": "teacher"}, tasks, "t2", list("abc"))
+    models = made_up.models(experiment, each=5)
+    fails, knowing = gallery.times_wrong(models, "t2")
+    mine = models["t2"].answers["val"]
     for row, task in enumerate(mine.task):
         place = int((mine.task[:row] == task).sum())
         wrong = []
         for model in models.values():
-            seen = model.seen["val"]
-            rows = np.flatnonzero(seen.task == task)
+            answers = model.answers["val"]
+            rows = np.flatnonzero(answers.task == task)
             if len(rows):
-                assert torch.equal(seen.images[rows[place]], mine.images[row])
-                wrong.append(not seen.right[rows[place]])
-        assert (fails[row], looks[row]) == (sum(wrong), len(wrong))
-    assert set(looks) == {5, 2, 1}
+                assert torch.equal(answers.images[rows[place]], mine.images[row])
+                wrong.append(not answers.right[rows[place]])
+        assert (fails[row], knowing[row]) == (sum(wrong), len(wrong))
+    assert set(knowing) == {5, 2, 1}
 
 
 def pixels(uri):
@@ -62,6 +62,6 @@ def test_pixels_arrive_unchanged(channels):
 def test_large_images_are_averaged_down():
     image = torch.zeros(3, 192, 96, dtype=torch.uint8)
     image[:, ::2] = 200
-    found = pixels(gallery.data_uri(image))
-    assert found.shape == (96, 48, 3)
-    assert (found == 100).all()
+    result = pixels(gallery.data_uri(image))
+    assert result.shape == (96, 48, 3)
+    assert (result == 100).all()

@@ -5,9 +5,11 @@ import pytest
 import torch
 from sklearn import metrics as oracle
 
-from pipeline.networks import NETWORKS
-from pipeline.networks.classifier import Classifier, evaluate
-from pipeline.report import measure
+from pipeline.networks import NETWORKS, evaluate
+from pipeline.networks.classifier import Classifier
+from pipeline.report.label_quality import LabelQuality
+from pipeline.report.measure import Answers, Measured
+from pipeline.report.metrics import metrics
 
 
 @pytest.fixture
@@ -57,16 +59,9 @@ def test_no_images_give_no_logits(network, images):
     assert evaluate.infer(network, images[:0]).shape == (0, 5)
 
 
-def test_the_interval_is_wilsons():
-    assert measure.interval(0.5, 10) == pytest.approx((0.236593, 0.763407), abs=1e-5)
-    assert measure.interval(0.0, 20) == pytest.approx((0.0, 0.161125), abs=1e-5)
-    assert measure.interval(1.0, 20)[1] == pytest.approx(1.0)
-    assert all(np.isnan(measure.interval(0.5, 0)))
-
-
-def seen(logits, labels):
+def on_split(logits, labels):
     images = torch.zeros(len(labels), 1, 8, 8)
-    return measure.Seen(images, logits, logits, labels, np.array(["base"] * len(labels)))
+    return Answers(images, logits, logits, labels, np.array(["base"] * len(labels)))
 
 
 def measured(logits, labels, **splits):
@@ -75,26 +70,24 @@ def measured(logits, labels, **splits):
         "images_seen": 9,
         "heads": [{"task": "base", "classes": list("abcde")}],
     }
-    return measure.Measured(card, list("abcde"), {"val": seen(logits, labels), **splits})
+    return Measured(card, list("abcde"), {"val": on_split(logits, labels), **splits})
 
 
 def test_metrics_are_flat_and_hold_every_model(answers):
     logits, labels = answers
-    half = seen(logits[:100], labels[:100])
-    quality = {
-        "g1": measure.LabelQuality(0.5, 40, None, np.array([8] * 5), np.array([6] * 5), None)
-    }
-    quality["g2"] = measure.LabelQuality(0.25, 30, 0.9, np.array([6] * 5), *2 * [np.array([4] * 5)])
+    half = on_split(logits[:100], labels[:100])
+    quality = {"g1": LabelQuality(0.5, 40, None, np.array([8] * 5), np.array([6] * 5), None)}
+    quality["g2"] = LabelQuality(0.25, 30, 0.9, np.array([6] * 5), *2 * [np.array([4] * 5)])
     models = {name: measured(logits, labels, test=half) for name in ("teacher", "g1")}
-    found = measure.metrics(models, quality)
+    numbers = metrics(models, quality)
     right = oracle.accuracy_score(labels[:100], logits[:100].argmax(1))
-    assert found["acc/g1"] == pytest.approx(right, abs=1e-6)
-    assert found["val_acc_low/g1"] < found["val_acc/g1"] < found["val_acc_high/g1"]
-    assert found["num_parameters/teacher"] == 7
-    assert "pseudo_labels/g1/accuracy" not in found
-    assert found["pseudo_labels/g2/accuracy"] == 0.9
+    assert numbers["acc/g1"] == pytest.approx(right, abs=1e-6)
+    assert numbers["val_acc_low/g1"] < numbers["val_acc/g1"] < numbers["val_acc_high/g1"]
+    assert numbers["num_parameters/teacher"] == 7
+    assert "pseudo_labels/g1/accuracy" not in numbers
+    assert numbers["pseudo_labels/g2/accuracy"] == 0.9
 
 
 def test_without_test_there_is_no_test_accuracy(answers):
-    found = measure.metrics({"teacher": measured(*answers)}, {})
-    assert not any(key.startswith("acc/") for key in found)
+    numbers = metrics({"teacher": measured(*answers)}, {})
+    assert not any(key.startswith("acc/") for key in numbers)

@@ -5,12 +5,11 @@ from collections import Counter
 from html.parser import HTMLParser
 
 import made_up
-import numpy as np
 import pytest
+from jinja2 import UndefinedError
 
-from pipeline.report import gate, measure, page
-from pipeline.report.headline import gain
-from pipeline.report.markup import between, counted, listed, percent, points, short, tag
+from pipeline.report import gate, page
+from pipeline.report.formats import between, counted, listed, percent, points, short
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -57,19 +56,14 @@ class Reader(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def written(folder, monkeypatch, params, champion=None, name="index.html", **options):
+def written(folder, monkeypatch, experiment, champion=None, **options):
     """The page of made-up models, as text."""
     monkeypatch.chdir(folder)
-    measured = made_up.models(params, **options)
+    results = made_up.results(experiment, champion, **options)
     if not (folder / "models").exists():
-        made_up.write_curves(folder, measured)
-    quality = made_up.quality(params)
-    metrics = measure.metrics(measured, quality)
-    chain = params.chain(params.final)
-    seen = {model: measured[model].seen["val"] for model in chain}
-    verdict = gate.decide(chain, gate.compare(chain, seen))
-    page.write(folder / name, params, measured, quality, metrics, verdict, champion)
-    return (folder / name).read_text(encoding="utf-8")
+        made_up.write_curves(folder, results.measured)
+    page.write(folder / "index.html", results)
+    return (folder / "index.html").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +72,12 @@ def hostile(tmp_path_factory):
     same name, three channels, a class without images."""
     generations = {"g1": "teacher", "g2": "g1", "a1": "teacher"}
     tasks = {"t1": ("g2", ["<b>new</b>", "empty"]), "t2": ("t1", ["last"]), "s1": ("a1", ["last"])}
-    params = made_up.params(generations, tasks, "t2", HOSTILE, pairs={"m1": {"teacher": "a1"}})
+    experiment = made_up.experiment(generations, tasks, "t2", HOSTILE, pairs={"m1": "a1"})
     with pytest.MonkeyPatch.context() as patch:
         return written(
             tmp_path_factory.mktemp("hostile"),
             patch,
-            params,
+            experiment,
             "<i>g1</i> stays champion",
             images=(3, 9, 7),
             absent=("empty",),
@@ -93,9 +87,9 @@ def hostile(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory):
     """One model, two classes, test not read."""
-    params = made_up.params({}, {}, "teacher", ["cat", "dog"], test=False)
+    experiment = made_up.experiment({}, {}, "teacher", ["cat", "dog"], test=False)
     with pytest.MonkeyPatch.context() as patch:
-        return written(tmp_path_factory.mktemp("bare"), patch, params, each=40)
+        return written(tmp_path_factory.mktemp("bare"), patch, experiment, each=40)
 
 
 def test_names_from_data_are_text_and_nothing_else(hostile):
@@ -152,16 +146,53 @@ def test_drawings_take_the_colour_of_the_page(hostile):
 
 def test_all_sections_stand_and_name_every_model(hostile):
     seen = Reader(hostile)
-    assert [name for name in page.LINKS if name not in seen.all("id")] == []
+    assert [name for name in page.SECTIONS if name not in seen.all("id")] == []
     for model in ("teacher", "g1", "g2", "a1", "t1", "t2", "s1"):
         assert model in seen.text
     assert "Forgetting" in seen.words
     assert "T is fitted on val; everything is shown on test." in seen.words
 
 
+def test_the_page_states_the_rule_by_which_the_gate_decides(hostile, bare):
+    for text in (hostile, bare):
+        assert gate.RULE in Reader(text).words
+    assert "its parent, or any model before that in its chain" in gate.RULE
+    assert f"p < {gate.LEVEL}" in gate.RULE
+
+
+def test_every_models_methods_stand_in_the_table(tmp_path, monkeypatch):
+    methods = {"teacher": ("fixmatch",), "g1": ("uda",), "b1": (), "m1": ("uda",)}
+    experiment = made_up.experiment(
+        {"g1": "teacher"},
+        {"t1": ("g1", ["x"])},
+        "t1",
+        ["a", "b"],
+        pairs={"m1": "g1"},
+        baselines=["b1"],
+        methods=methods,
+    )
+    text = written(tmp_path, monkeypatch, experiment)
+    table = text[text.index('<section id="accuracy">') : text.index('<section id="pseudo-labels">')]
+    rows = re.findall(r"<tr><td><strong>(.*?)</strong></td><td>(.*?)</td>", table)
+    assert dict(rows) == {
+        "teacher": "labels + fixmatch",
+        "g1": "teacher + uda",
+        "m1": "g1 (meta) + uda",
+        "m1-teacher": "g1 (meta)",
+        "b1": "labels",
+        "t1": "g1 + lwf",
+    }
+    assert "the best baseline on val, labels alone" in Reader(text).words
+
+
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(UndefinedError, match="absent"):
+        page.environment().from_string("<p>{{ absent }}</p>").render()
+
+
 def test_a_class_without_images_has_no_accuracy(hostile):
     table = hostile[hostile.index('id="classes"') :]
-    row = re.search(r'<tr><th title="empty">.*?</tr>', table)[0]
+    row = re.search(r'<tr><th title="empty">.*?</tr>', table, re.DOTALL)[0]
     assert Reader(row).words == "empty 0 – –"
 
 
@@ -176,62 +207,31 @@ def test_without_generations_tasks_and_test_their_parts_are_gone(bare):
 
 
 def test_equal_inputs_give_equal_bytes(tmp_path, monkeypatch, bare):
-    params = made_up.params({}, {}, "teacher", ["cat", "dog"], test=False)
-    assert written(tmp_path, monkeypatch, params, each=40) == bare
+    experiment = made_up.experiment({}, {}, "teacher", ["cat", "dog"], test=False)
+    assert written(tmp_path, monkeypatch, experiment, each=40) == bare
 
 
 def test_a_hundred_classes_make_no_hundred_by_hundred_table(tmp_path, monkeypatch):
     classes = [f"class {i} of a long-winded data set" for i in range(100)]
-    params = made_up.params({"g1": "teacher"}, {}, "g1", classes, test=False)
-    text = written(tmp_path, monkeypatch, params, each=2)
+    experiment = made_up.experiment({"g1": "teacher"}, {}, "g1", classes, test=False)
+    text = written(tmp_path, monkeypatch, experiment, each=2)
     assert len(text) < 1_000_000
     assert Reader(text).elements["td"] < 2000
-    assert "12 that g1 finds hardest" in Reader(text).words
+    assert "These are the 12 that g1 gets wrong most often." in Reader(text).words
 
 
 def test_the_candidate_that_does_not_ship_is_named(tmp_path, monkeypatch):
-    params = made_up.params({"g1": "teacher"}, {}, "g1", ["cat", "dog"], test=False)
+    experiment = made_up.experiment({"g1": "teacher"}, {}, "g1", ["cat", "dog"], test=False)
     monkeypatch.setattr(gate, "decide", lambda *_: gate.Verdict("teacher", ["g1 is worse."]))
-    text = written(tmp_path, monkeypatch, params, each=40)
+    text = written(tmp_path, monkeypatch, experiment, each=40)
     words = Reader(text).words
     assert "teacher ships. The candidate g1 does not." in words
     assert "g1 is worse." in words
 
 
-def test_gain_is_that_of_the_pairs():
-    mine = np.array([True] * 8 + [False] * 2)
-    theirs = np.array([True] * 5 + [False] * 5)
-    change, low, high = gain(mine, theirs)
-    assert change == pytest.approx(0.3)
-    # by hand: 3 won, 0 lost of 10 -> (4/12, 1/12), variance (5/12 - 1/16) / 12
-    half = 1.959964 * ((5 / 12 - 1 / 16) / 12) ** 0.5
-    assert (low, high) == pytest.approx((0.25 - half, 0.25 + half))
-
-
-def test_gain_covers_the_truth_in_about_95_of_100():
-    rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(1000):
-        shared = rng.random(150)
-        mine = shared < 0.85
-        theirs = (shared < 0.75) ^ (rng.random(150) < 0.1)
-        _, low, high = gain(mine, theirs)
-        hits += low < 0.85 - (0.75 * 0.9 + 0.25 * 0.1) < high
-    assert 930 <= hits <= 985
-
-
-def test_markup_escapes_text_and_attributes_but_not_markup():
-    inner = tag("b", "a & <b>", title='"x"')
-    assert inner == '<b title="&quot;x&quot;">a &amp; &lt;b&gt;</b>'
-    assert tag("p", ["x<", [inner, None]], 3, cls="c", hidden=True, id=None) == (
-        f'<p class="c" hidden>x&lt;{inner}3</p>'
-    )
-    assert tag("br") == "<br>"
-
-
 def test_numbers_as_words():
     assert percent(0.8344) == "83.4\u202f%"
-    assert percent(float("nan")) == between(float("nan"), 1) == "–"
+    assert percent(float("nan")) == between((float("nan"), 1)) == "–"
     assert points(-0.05) == "−5.0"
     assert [counted(1, "class"), counted(2000, "class"), counted(2, "image")] == [
         "1 class",
@@ -244,9 +244,8 @@ def test_numbers_as_words():
 
 
 def test_a_pair_shows_its_feedback_and_its_teacher_before_and_after(tmp_path, monkeypatch):
-    spec = {"m1": {"teacher": "g1", "feedback": "loss_difference"}}
-    params = made_up.params({"g1": "teacher"}, {}, "m1", ["cat", "dog"], pairs=spec)
-    text = written(tmp_path, monkeypatch, params, unlabelled={"g1": 0.5, "m1-teacher": 0.75})
+    experiment = made_up.experiment({"g1": "teacher"}, {}, "m1", ["cat", "dog"], pairs={"m1": "g1"})
+    text = written(tmp_path, monkeypatch, experiment, unlabelled={"g1": 0.5, "m1-teacher": 0.75})
     words = Reader(text).words
     after_the_head = words.split("points more than before ")[1]
     assert after_the_head.startswith(
@@ -256,7 +255,7 @@ def test_a_pair_shows_its_feedback_and_its_teacher_before_and_after(tmp_path, mo
     )
     assert "feedback > 0" in words
     shares = {"g1": 0.5, "m1": 0.25}
-    words = Reader(written(tmp_path, monkeypatch, params, unlabelled=shares)).words
+    words = Reader(written(tmp_path, monkeypatch, experiment, unlabelled=shares)).words
     assert "m1 student loss_difference 100.0 % 25.0 % −25.0 " in words
     assert 'href="#meta-pseudo-labels"' in text
 

@@ -23,13 +23,13 @@ def test_the_test_is_mcnemars_exact_one(lost, won):
     assert got == pytest.approx(wanted)
 
 
-def seen(right: np.ndarray, task: str = "base") -> SimpleNamespace:
+def on_val(right: np.ndarray, task: str = "base") -> SimpleNamespace:
     return SimpleNamespace(right=right, task=np.array([task] * len(right)))
 
 
 def decide(**models: np.ndarray) -> gate.Verdict:
-    found = {name: seen(right) for name, right in models.items()}
-    return gate.decide(list(models), gate.compare(list(models), found))
+    answers = {name: on_val(right) for name, right in models.items()}
+    return gate.decide(list(models), gate.compare(list(models), answers))
 
 
 def test_an_equal_candidate_ships():
@@ -58,7 +58,7 @@ def test_images_of_classes_the_parent_does_not_know_count_as_wrong():
         right=np.concatenate([answers(30, 20), new]),
         task=np.array(["base"] * 50 + ["t1"] * 20),
     )
-    pairs = gate.compare(["g1", "t1"], {"g1": seen(base), "t1": task})
+    pairs = gate.compare(["g1", "t1"], {"g1": on_val(base), "t1": task})
     (pair,) = pairs["t1"]
     assert pair.theirs.tolist() == base.tolist() + [False] * 20
     verdict = gate.decide(["g1", "t1"], pairs)

@@ -1,0 +1,39 @@
+"""The facts of a params file that the report and the tracker need, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pipeline.core.lineage import Lineage
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What was asked for.
+
+    Attributes:
+        lineage: every model, and who taught it.
+        source: name of the data source.
+        labels_per_class: labelled images of each base class.
+        seed: of the training; `data_seed`: of the split of the images.
+        test: whether test images are read.
+        register: whether the model that ships goes to the registry.
+        params: the file's own keys and values.
+        shared: its blocks that all models share, with every default.
+    """
+
+    lineage: Lineage
+    source: str
+    labels_per_class: int
+    seed: int
+    data_seed: int
+    test: bool
+    register: bool
+    params: dict
+    shared: dict
+
+    @property
+    def last_generation(self) -> str:
+        """The model that the chain to the candidate reached before any task."""
+        chain = self.lineage.chain(self.lineage.final)
+        return [name for name in chain if self.lineage[name].block != "tasks"][-1]

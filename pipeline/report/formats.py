@@ -1,0 +1,52 @@
+"""Numbers and names as text: for the page, where they are filters, and for its drawings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+THIN = "\u202f"  # narrow no-break space, between a number and its %
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """`0.834` -> `83.4 %`; a dash where there is nothing to take a share of."""
+    return "–" if math.isnan(share) else f"{100 * share:.{digits}f}{THIN}%"
+
+
+def between(interval: tuple[float, float]) -> str:
+    """An interval of shares, `77.6–87.7 %`."""
+    low, high = interval
+    return "–" if math.isnan(low) else f"{100 * low:.1f}–{100 * high:.1f}{THIN}%"
+
+
+def points(change: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return f"{100 * change:+.1f}".replace("-", "−")
+
+
+def listed(names: Sequence[str], letters: int = 60) -> str:
+    """`a, b, c`, or as many of them as fit and how many more there are."""
+    shown = [short(names[0], letters)]
+    for name in names[1:]:
+        if len(", ".join([*shown, name])) > letters:
+            return f"{', '.join(shown)} and {len(names) - len(shown)} more"
+        shown.append(name)
+    return ", ".join(shown)
+
+
+def short(text: str, most: int) -> str:
+    """`text` cut to `most` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `2,000 images`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "es" if noun.endswith("s") else "s")
+
+
+def weights(number: int) -> str:
+    """`18 k weights`, `11.2 M weights`."""
+    return (f"{number / 1e3:,.0f} k" if number < 1e6 else f"{number / 1e6:,.1f} M") + " weights"
+
+
+FILTERS = {f.__name__: f for f in (percent, between, points, listed, short, counted)}
