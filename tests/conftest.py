@@ -159,6 +159,7 @@ def run_chain() -> None:
         prepare,
         prepare_task,
         pseudo_label,
+        report,
         student,
         teacher,
     )
@@ -176,10 +177,6 @@ def run_chain() -> None:
     for task in params.tasks:
         prepare_task.main([task])
         extend.main([task])
-    try:
-        from stages import report
-    except ImportError:  # until the report speaks to the rooms as they are now
-        return
     report.main()
 
 
