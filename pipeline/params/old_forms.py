@@ -19,9 +19,9 @@ def old_forms(source: Source) -> dict[tuple, UserError]:
         if loc[0] not in ("baselines", "tasks"):
             continue
         old = [key for key in (*METHODS, "learner") if key in spec]
-        old += ["methods"] if isinstance(spec.get("methods"), list) else []
-        if not old:
+        if not old and not isinstance(spec.get("methods"), list):
             continue
+        old += ["methods"] if "methods" in spec else []
         new = f"methods: {_flow(_new_form(spec))}"
         what = "methods are a block now, each with its options under its name"
         fix = f"write `{new}` in place of {', '.join(f'`{key}`' for key in old)}"
@@ -38,7 +38,7 @@ def _new_form(spec: dict) -> dict:
     learner = spec.get("learner", "supervised")
     named += [] if learner == "supervised" else [learner]
     inside = methods if isinstance(methods, dict) else {}
-    return {str(name): spec.get(str(name)) or inside.get(name) for name in named}
+    return {name: spec.get(name) or inside.get(name) for name in map(str, named)}
 
 
 def _flow(value: Any) -> str:
