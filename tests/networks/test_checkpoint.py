@@ -2,30 +2,12 @@
 
 import pytest
 import torch
+from cards import card
 from conftest import flipped, same_files
 
 from pipeline.core import files
 from pipeline.core.errors import UserError
-from pipeline.networks import NETWORKS
-from pipeline.networks.classifier import checkpoint
-
-
-def card(name="small_cnn") -> dict:
-    return {
-        "name": "g1",
-        "network": {
-            "name": name,
-            "width": 0.125,
-            "stochastic_depth": 0.0,
-            "dropout": 0.3,
-            "image_size": 0,
-        },
-        "heads": [{"task": "base", "classes": ["a", "b"]}, {"task": "t1", "classes": ["é"]}],
-        "image_shape": [1, 8, 8],
-        "normalisation": {"mean": [0.5], "std": [0.25]},
-        "parents": {"teacher": "0" * 64},
-        "metrics": {"val_acc": 0.1 + 0.2, "val_loss": 1e-05},
-    }
+from pipeline.networks import NETWORKS, checkpoint
 
 
 def build(name="small_cnn", seed=0):
