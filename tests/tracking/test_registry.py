@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,11 @@ import torch
 from pipeline import tracking
 from pipeline.core import files
 from pipeline.data import tasks
-from pipeline.networks.classifier import checkpoint, evaluate
+from pipeline.networks import checkpoint, evaluate
 from pipeline.params.check import load
 from pipeline.report.gate import Verdict
 from pipeline.tracking import registry
+from stages import report
 
 SHIPPED = {"model.sha256": "a", "val_digest": "v", "val_acc": "0.900000"}
 
@@ -45,14 +47,10 @@ def tracked(chain, monkeypatch) -> Path:
     return chain
 
 
-def record(ships: str, val_acc: float, **changes) -> str:
-    params = load()
-    report = params.report.model_copy(update={"registers": True} | changes)
-    params = params.model_copy(update={"report": report})
-    metrics = {f"val_acc/{name}": 0.1 for name in params.models()} | {f"val_acc/{ships}": val_acc}
-    return tracking.record_pipeline(
-        params, metrics, {}, Verdict(ships, ["because"]), Path("report")
-    )
+def record(ships: str, val_acc: float, register: bool = True) -> str:
+    asked = replace(report.experiment(load()), register=register)
+    metrics = {f"val_acc/{name}": 0.1 for name in asked.lineage} | {f"val_acc/{ships}": val_acc}
+    return tracking.record_pipeline(asked, metrics, {}, Verdict(ships, ["because"]), Path("report"))
 
 
 def champion():
@@ -70,7 +68,7 @@ def test_the_champion_moves_to_a_better_model_and_not_to_a_worse(tracked):
     assert champion().tags["name"] == "g2"
     assert "same model" in record("g2", 0.6), "registered once only"
     assert int(champion().version) == 3
-    assert "left alone" in record("teacher", 0.9, registers=False)
+    assert "left alone" in record("teacher", 0.9, register=False)
     assert champion().tags["name"] == "g2"
 
 

@@ -13,12 +13,12 @@ import pytest
 from conftest import ROOT
 
 from pipeline import tracking
-from pipeline.networks.classifier import checkpoint
+from pipeline.networks import checkpoint
 from pipeline.params.check import load
 from pipeline.report import gate
 from pipeline.tracking import record
 from pipeline.tracking import tracker as trackers
-from stages import teacher
+from stages import report, teacher
 
 
 @pytest.fixture
@@ -75,20 +75,24 @@ class Kept(tracking.NullTracker):
 
 
 def test_the_run_of_a_model_has_the_options_of_its_methods(chain):
-    wanted = {"b1": ("model.fixmatch.threshold", 0.5), "t1": ("task.lwf.temperature", 2.0)}
+    wanted = {"b1": ("model.methods.fixmatch.threshold", 0.5), "t1": ("task.methods.lwf.temperature", 2.0)}
     for name, (key, value) in wanted.items():
         run = Kept()
         tracking.record_model(run, checkpoint.read_card(f"models/{name}"))
         assert run.seen_params[key] == value
 
 
-def test_the_note_of_a_pipeline_tells_a_yardstick_from_a_teacher(chain, monkeypatch):
-    run, params = Kept(), load()
+def test_the_note_of_a_pipeline_names_what_taught_each_model(chain, monkeypatch):
+    run, experiment = Kept(), report.experiment(load())
     monkeypatch.setattr(record, "start", lambda *_: run)
-    metrics = {f"val_acc/{name}": 0.5 for name in params.models()}
-    record.record_pipeline(params, metrics, {}, gate.Verdict("g2", ["so"]), chain / "report/none")
+    metrics = {f"val_acc/{name}": 0.5 for name in experiment.lineage}
+    verdict = gate.Verdict("g2", ["so"])
+    record.record_pipeline(experiment, metrics, {}, verdict, chain / "report/none")
     note = run.seen_tags["mlflow.note.content"]
-    assert "| teacher | labels | 0.5000 |" in note and "| b1 | fixmatch | 0.5000 |" in note
+    assert "| teacher | labels | 0.5000 |" in note
+    assert "| b1 | labels + fixmatch | 0.5000 |" in note
+    assert run.seen_params["final"] == "t1"
+    assert run.seen_params["labels.align"] == "none", "which the file leaves out"
 
 
 def test_nested_params_are_flattened_with_dots():
