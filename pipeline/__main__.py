@@ -1,7 +1,5 @@
 """`python -m pipeline <command>`: what a person does apart from the stages."""
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """New classes on top of a model, without its data: grow a head, train, keep the old by methods."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The block of a task in params.yaml."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """Files that are either whole or absent, and known by their SHA-256."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Who taught whom: every model that a params file names, as plain values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

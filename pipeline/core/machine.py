@@ -5,8 +5,6 @@ variables (`LINEAGE_DEVICE`, `LINEAGE_THREADS`, `LINEAGE_DTYPE`, ...), which win
 parameter of a DVC stage: another machine must not retrain.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext

@@ -4,8 +4,6 @@ Nothing is drawn from a stream that lives on, so a resumed run needs no generato
 and a new consumer of randomness cannot shift the draws of another.
 """
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

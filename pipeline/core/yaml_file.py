@@ -1,7 +1,5 @@
 """YAML to plain values, read as DVC reads it (YAML 1.2: `1e-3` is a number), with line numbers."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Batches as a pure function of the step: which images, in which view, with which targets."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple, Protocol

@@ -6,8 +6,6 @@
 <folder>/index.csv                   one line an image: id, path, split, sha256
 """
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable

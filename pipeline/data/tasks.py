@@ -1,7 +1,5 @@
 """Tasks and their images: a model's heads say which, `data/prepared/<task>` holds them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import NamedTuple
 

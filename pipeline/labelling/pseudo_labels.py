@@ -12,8 +12,6 @@ The file `data/pseudo_labels/<generation>.safetensors` holds, for M kept images,
 rule, the images that went through the teacher, the schema.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """How a teacher's probabilities become pseudo-labels: the block `labels` of params.yaml."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Annotated, Literal
 

@@ -5,8 +5,6 @@ The paper merges the predictions into one hard label; here the mean goes through
 a plain answer (`labels`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from functools import partial
 

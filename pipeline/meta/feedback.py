@@ -7,8 +7,6 @@ A moving average of the feedback, its value before this step, is subtracted; the
 what is left times the sum (`scale: mean`: the mean) over images of H(y, T).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 

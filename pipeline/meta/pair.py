@@ -35,8 +35,6 @@ each labelled one: teacher 3 * 8 + 7, student 3 * 7, labelled losses 2; 54 in al
 about 83: the student's step is differentiated once more.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType

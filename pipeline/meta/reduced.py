@@ -17,8 +17,6 @@ c begins as the identity. It has the student's recipe but for the learning rate,
 weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

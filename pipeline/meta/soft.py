@@ -4,8 +4,6 @@ The student's new labelled loss is differentiable in q = T(x) then, and the teac
 gradient, which is exact for SGD at any rate, in the place of a feedback.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.func import functional_call

@@ -1,8 +1,6 @@
 """Meta Pseudo Labels from a teacher on disk to two models: the student, and what its teacher
 became."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace

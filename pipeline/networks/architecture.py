@@ -1,7 +1,5 @@
 """What params may ask of a network, known before it is built."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import NamedTuple
 

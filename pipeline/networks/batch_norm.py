@@ -1,7 +1,5 @@
 """BatchNorm by a batch's own statistics, without a trace in the running averages."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 

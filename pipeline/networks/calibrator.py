@@ -1,7 +1,5 @@
 """A small network behind a classifier's heads that corrects its answers."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -3,8 +3,6 @@
 The card holds no clock, host or path, so that the same seed gives the same bytes.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

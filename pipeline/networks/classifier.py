@@ -1,8 +1,6 @@
 """The classifier: normalisation, a backbone's features, a head for each task, and perhaps a
 calibrator behind them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple

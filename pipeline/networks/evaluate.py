@@ -1,7 +1,5 @@
 """The one evaluator: what a model says of images, and how right it is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 

@@ -1,7 +1,5 @@
 """Outputs of a network's inner layers, by the layers' names, without a change of the network."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn

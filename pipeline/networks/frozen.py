@@ -1,7 +1,5 @@
 """Which weights a recipe trains (`training.train`), and which stay as they are."""
 
-from __future__ import annotations
-
 from torch import nn
 
 from pipeline.networks.classifier import Classifier

@@ -4,8 +4,6 @@
 own. Nothing but tensors is read from them: no code in a file is ever run.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from pickle import UnpicklingError

@@ -1,7 +1,5 @@
 """Plain convolutional networks for images of 8 to 32 pixels."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 

@@ -4,8 +4,6 @@ Names are `torchvision/<name>`, weights begin random (`pretrained` reads a file;
 downloaded). A backbone is torchvision's own module, so its weights have torchvision's names.
 """
 
-from __future__ import annotations
-
 from functools import partial
 
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The whole params.yaml checked in one pass: every fault a line, with what would be right."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Tables of every parameter and every method, from the code that obeys them."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator

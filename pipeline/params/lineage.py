@@ -1,8 +1,6 @@
 """Names, parents, rings and classes, read from the raw values, so that a fault elsewhere in the
 file does not hide these."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Forms of params.yaml that earlier versions read, each answered by the form that is read now."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from pipeline.core.errors import UserError

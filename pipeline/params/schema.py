@@ -1,7 +1,5 @@
 """The whole of params.yaml, assembled from the blocks of the rooms that obey them."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from pipeline.continual.options import Task

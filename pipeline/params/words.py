@@ -1,7 +1,5 @@
 """What a key may be, in words, read off the schema that checks it."""
 
-from __future__ import annotations
-
 import re
 from typing import Any
 

@@ -4,8 +4,6 @@ Guo et al. 2017, arXiv:1706.04599: logits are divided by a temperature T that mi
 negative log-likelihood. T > 1 says that the model was too sure. No answer changes by it.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

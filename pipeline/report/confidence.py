@@ -1,7 +1,5 @@
 """Is the model as right as it is sure? Reliability before and after scaling."""
 
-from __future__ import annotations
-
 from matplotlib.lines import Line2D
 
 from pipeline.report.calibration import NUM_BINS, Bins, calibrate

@@ -1,7 +1,5 @@
 """What is taken for what: confusion matrices, and the accuracy of each class in every model."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from pipeline.networks import evaluate

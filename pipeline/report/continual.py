@@ -4,8 +4,6 @@ With `R[i][j]` the accuracy on task j after task i of K (from 1): backward trans
 over j < K of `R[K][j] - R[j][j]`, forgetting the mean over j < K of `max_{i<K} R[i][j] - R[K][j]`.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from pipeline.report.measure import Measured

@@ -1,7 +1,5 @@
 """The facts of a params file that the report and the tracker need, as plain values."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pipeline.core.lineage import Lineage

@@ -1,7 +1,5 @@
 """The style of the drawings, and the ways out: SVG in the page's colours, PNG on white."""
 
-from __future__ import annotations
-
 import base64
 import html
 import io

@@ -1,7 +1,5 @@
 """Numbers and names as text: for the page, where they are filters, and for its drawings."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

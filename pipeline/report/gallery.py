@@ -3,8 +3,6 @@
 Val and not test, so that reading mistakes does not spend the test images.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from scipy.special import softmax

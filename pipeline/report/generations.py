@@ -1,7 +1,5 @@
 """How right every model is, and how good the labels were that each generation learnt from."""
 
-from __future__ import annotations
-
 from pipeline.report import plots
 from pipeline.report.figures import Drawing, canvas, svg
 from pipeline.report.label_quality import LabelQuality

@@ -1,7 +1,5 @@
 """The first screen: what ships, why, and the numbers that one remembers."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pipeline.report import continual

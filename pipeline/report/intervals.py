@@ -1,7 +1,5 @@
 """How sure a share is, and the difference of two: 95 % intervals."""
 
-from __future__ import annotations
-
 from math import sqrt
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How good the pseudo-labels are that a generation learns from."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The lineage as a drawing: a box a model, an arrow from each to those it taught or became."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Every model on val and, when asked, on test. Nothing else in the project reads test."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The flat numbers of `report/metrics.json`, and the hashes of what was measured."""
 
-from __future__ import annotations
-
 from pipeline.core import files
 from pipeline.core.lineage import Lineage
 from pipeline.data import tasks

@@ -1,7 +1,5 @@
 """The block `report` of params.yaml."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from pipeline.core.block import Block

@@ -1,7 +1,5 @@
 """How it came about: learning curves, and what is needed to make the same models again."""
 
-from __future__ import annotations
-
 import io
 import platform
 from importlib import metadata

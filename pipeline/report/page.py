@@ -4,8 +4,6 @@ Sections compute plain values, `templates/` show them. No scripts and no outside
 the page's head forbids both, besides the escaping of every name that comes from data.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined

@@ -1,7 +1,5 @@
 """Meta Pseudo Labels: what the student's feedback said, and what it made of the teacher."""
 
-from __future__ import annotations
-
 from pipeline.report import plots
 from pipeline.report.figures import Drawing, canvas, svg
 from pipeline.report.results import Results

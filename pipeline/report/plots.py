@@ -1,7 +1,5 @@
 """What is drawn with axes: each function draws one thing."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What was kept and what was forgotten, task by task."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from pipeline.report import continual

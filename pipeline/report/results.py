@@ -1,7 +1,5 @@
 """All that the page shows, before it is worded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pipeline.core.lineage import Lineage

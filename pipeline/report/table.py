@@ -1,7 +1,5 @@
 """The closing table: every model, who taught it, how right it is."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from pipeline.core.errors import UserError

@@ -1,7 +1,5 @@
 """The CSV files that DVC plots: one fact a row."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """What params.yaml no longer names: models, data of tasks and pseudo-labels left on disk."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The entry of every command: its arguments, its errors in one line, its exit code."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence

@@ -1,7 +1,5 @@
 """A progress bar where somebody watches; silence elsewhere."""
 
-from __future__ import annotations
-
 import sys
 
 from tqdm import tqdm

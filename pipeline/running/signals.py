@@ -4,8 +4,6 @@ SIGINT ends with exit code 130, SIGTERM with 143. A stage that DVC started also 
 gone: else a killed `dvc repro` would leave its trainer writing while the next one does.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import os

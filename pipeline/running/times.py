@@ -1,7 +1,5 @@
 """How long each stage last took on this machine: for people only, outside what stages make."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

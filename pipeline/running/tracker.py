@@ -1,7 +1,5 @@
 """What a stage reports its progress to; this one keeps nothing (`tracking` has MLflow's)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """From a source to a prepared data set: choose the classes, drop exact copies, split, store."""
 
-from __future__ import annotations
-
 import shutil
 
 from pipeline.data import store

@@ -6,8 +6,6 @@ and copies of one image always land together. The second orders the training ima
 the first `labels_per_class` are the labelled ones.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Collection
 

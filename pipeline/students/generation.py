@@ -1,7 +1,5 @@
 """The block of a noisy student in params.yaml."""
 
-from __future__ import annotations
-
 from pydantic import Field
 
 from pipeline.labelling.rule import LabelsOverride

@@ -1,7 +1,5 @@
 """The blocks of params.yaml that are models from the base task's images."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """MLflow's own page, opened where experiments are compared."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """The model registry: a version for each model that ships, the alias `champion` for the best."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from importlib.metadata import version

@@ -1,7 +1,5 @@
 """A model for those who serve it: uint8 images in, probabilities out, normalisation inside."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """A run in MLflow."""
 
-from __future__ import annotations
-
 import logging
 import os
 import socket

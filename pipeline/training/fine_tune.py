@@ -5,8 +5,6 @@ it trained at, since networks see objects larger in training crops than at test 
 2019, arXiv:1906.06423).
 """
 
-from __future__ import annotations
-
 from pipeline.core import machine
 from pipeline.data.batches import Stream
 from pipeline.networks import checkpoint

@@ -1,7 +1,5 @@
 """A prepared data set as a training reads it: on the device, in the recipe's views."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """A learner owns a network and how one update of it is made."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext

@@ -1,7 +1,5 @@
 """The one training loop: batch, step; now and then evaluate on val, keep a checkpoint, report."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Mapping

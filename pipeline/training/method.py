@@ -4,8 +4,6 @@ A method is one file: its class, with its options as a nested `Options`, whose d
 paper's values; and one line in its family's dict.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple

@@ -1,7 +1,5 @@
 """How a model is trained: the block `training` of params.yaml, and `fine_tune`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal

@@ -8,8 +8,6 @@ paper's cross-entropy differ by a constant. Before, the new head alone is traine
 the paper trains it until it converges).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

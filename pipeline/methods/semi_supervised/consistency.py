@@ -11,8 +11,6 @@ the papers' code does: its images share BatchNorm statistics and model noise wit
 cost a backward pass as well.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Literal

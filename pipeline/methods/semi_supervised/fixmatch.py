@@ -5,8 +5,6 @@
 p_w and p_s are the answers to the weak and the strong view.
 """
 
-from __future__ import annotations
-
 import torch
 from pydantic import Field
 from torch import Tensor

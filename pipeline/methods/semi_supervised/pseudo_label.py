@@ -7,8 +7,6 @@ The weight is 0 for `start_step` steps and rises over `ramp_steps` to its full v
 3, from step 100 to 600, are the defaults. The paper has no threshold (0 here).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from pydantic import Field

@@ -6,8 +6,6 @@ p_w and p_s are the answers to the weak and the strong view, p_w^T the sharpened
 Defaults are the paper's for CIFAR-10; its training signal annealing is not here.
 """
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field
