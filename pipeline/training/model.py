@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -55,5 +56,5 @@ class ModelConfig:
 
 
 def _families(names: Iterator[str]) -> list[str]:
-    """`torchvision/...` stands for all of torchvision's."""
-    return list(dict.fromkeys(name.split("/")[0] + "/..." * ("/" in name) for name in names))
+    """`torchvision/resnet...` stands for all that begin so."""
+    return list(dict.fromkeys(re.sub(r"(/[a-z]+).*", r"\1...", name) for name in names))
