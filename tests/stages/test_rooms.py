@@ -1,0 +1,88 @@
+"""The rooms of the code stand in an order: each imports from those below it, and none in a ring."""
+
+import json
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+
+import pytest
+from conftest import ROOT
+from imports import file_of, imports, is_within
+
+# lowest first: a room imports from itself and from rooms above it in this list
+ROOMS = [
+    "core",
+    "running",
+    "data",
+    "sources",
+    "augment",
+    "networks",
+    "training",
+    "labelling",
+    "methods.semi_supervised",
+    "methods.continual",
+    "students",
+    "continual",
+    "meta",
+    "report",
+    "params",
+    "tracking",
+    "__main__",
+]
+PACKAGES = {"pipeline/__init__.py", "pipeline/methods/__init__.py"}  # which hold a docstring
+FILES = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "pipeline").rglob("*.py"))
+
+
+def room(path: str) -> str:
+    """The room that a file stands in."""
+    module = path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return next(name for name in ROOMS if is_within(module, f"pipeline.{name}"))
+
+
+def imported(path: str) -> set[str]:
+    """The files of ours that a file imports."""
+    return {found for name in imports(path) if (found := file_of(name))}
+
+
+def test_every_file_stands_in_a_room_and_every_room_holds_files():
+    assert {room(path) for path in FILES if path not in PACKAGES} == set(ROOMS)
+    assert set(FILES) >= PACKAGES
+
+
+def test_a_room_imports_only_from_rooms_below_it():
+    wrong = [
+        f"{path} imports {other}"
+        for path in FILES
+        for other in imported(path) - PACKAGES
+        if ROOMS.index(room(other)) > ROOMS.index(room(path))
+    ]
+    assert wrong == []
+
+
+def test_no_file_imports_itself_in_a_ring():
+    TopologicalSorter({path: imported(path) for path in FILES}).prepare()
+
+
+def test_no_file_of_the_pipeline_imports_a_stage():
+    assert [path for path in FILES for other in imported(path) if other.startswith("stages/")] == []
+
+
+@pytest.mark.parametrize(
+    ("library", "room_of_it"),
+    [("mlflow", "tracking"), ("kornia", "augment"), ("sklearn", "sources"), ("jinja2", "report")],
+)
+def test_a_library_of_one_room_is_imported_nowhere_else(library, room_of_it):
+    users = {room(p) for p in FILES if any(is_within(name, library) for name in imports(p))}
+    assert users == {room_of_it}
+
+
+def test_checking_params_loads_no_library_that_it_does_not_need():
+    """`check` is to answer at once."""
+    code = "import json, sys; from pipeline.params.check import load; load()"
+    code += "; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    loaded = set(json.loads(done.stdout))
+    assert "pipeline.params.schema" in loaded
+    assert not {"torchvision", "kornia", "sklearn", "mlflow", "matplotlib", "jinja2"} & loaded
