@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from conftest import tiny_values, write_params
 
 from pipeline.continual.extend import Extension
 from pipeline.data import store, tasks
@@ -12,6 +15,7 @@ from pipeline.running import run
 from pipeline.running.tracker import NullTracker
 from pipeline.students.learn import Job
 from pipeline.training.fit import Trainings
+from stages import extend, prepare_task
 
 
 def job(name: str, tracker: NullTracker | None = None, **given) -> Job:
@@ -41,3 +45,19 @@ def spy_on_fits(patch, note: Callable) -> None:
         return fit(self, learner, streams, evaluate, phase, *rest, **named)
 
     patch.setattr(Trainings, "fit", noted)
+
+
+def with_tasks(folder: Path, **blocks: dict) -> None:
+    """The tiny params with these tasks, the last of which is final; of g2, of the classes 8 and 9
+    and without methods where they do not say otherwise."""
+    plain = {"base": "g2", "scenario": "class", "classes": ["8", "9"], "labels_per_class": 3}
+    plain |= {"methods": {}}
+    made = {name: plain | block for name, block in blocks.items()}
+    write_params(folder, tiny_values() | {"tasks": made, "final": list(blocks)[-1]})
+
+
+def learn_tasks(*names: str) -> None:
+    """The stages of some tasks, one after another."""
+    for name in names:
+        prepare_task.main([name])
+        extend.main([name])

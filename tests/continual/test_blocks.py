@@ -1,0 +1,89 @@
+"""Which logits the cross-entropy of a task's new images ranges over, and the old softmaxes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from jobs import extension, learn_tasks, spy_on_fits, with_tasks
+
+from pipeline.continual.extend import blocks, extend, targets
+from pipeline.methods.continual.lwf import LearningWithoutForgetting
+from pipeline.networks import checkpoint
+from stages import prepare_task
+
+ONE, TWO = {"base": "g2", "classes": ["8"]}, {"base": "g2", "classes": ["8", "9"]}
+
+
+def of(name: str, rehearses: bool = False):
+    job = extension(name)
+    return blocks(job, checkpoint.read_card(f"models/{job.task.base}"), rehearses)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "old"),
+    [("class", [slice(0, 9)]), ("task", [slice(0, 8), slice(8, 9)])],
+)
+def test_a_growing_head_has_one_old_softmax_and_known_tasks_have_one_each(chain, scenario, old):
+    with_tasks(chain, t1=ONE, t2={"base": "t1", "classes": ["9"]})
+    learn_tasks("t1")
+    prepare_task.main(["t2"])
+    job = extension("t2")
+    task = job.task.model_copy(update={"scenario": scenario})
+    job = replace(job, config=replace(job.config, options=task))
+    found = blocks(job, checkpoint.read_card("models/t1"), False)
+    assert found.old == old and found.new == slice(9, 10)
+
+
+@pytest.mark.parametrize(
+    ("task", "ce_over", "rehearses", "trained"),
+    [
+        (ONE, "auto", False, slice(0, 9)),  # a softmax over one class learns nothing
+        (TWO, "auto", False, slice(8, 10)),
+        (TWO, "auto", True, slice(0, 10)),
+        (TWO, "new", False, slice(8, 10)),
+        (TWO, "new", True, slice(8, 10)),
+        (TWO, "all", False, slice(0, 10)),
+    ],
+)
+def test_the_cross_entropy_ranges_over(chain, monkeypatch, task, ce_over, rehearses, trained):
+    """In a real training, by what its learner is given; `rehearses` is a method's."""
+    monkeypatch.setattr(LearningWithoutForgetting, "rehearses", rehearses)
+    methods = {"lwf": {"warmup_steps": 2}}
+    with_tasks(chain, t1=task | {"ce_over": ce_over, "methods": methods})
+    prepare_task.main(["t1"])
+    assert of("t1", rehearses).trained == trained
+    fits = []
+    spy_on_fits(monkeypatch, lambda *given: fits.append(given))
+    extend(extension())
+    assert [learner.columns for learner, _, _ in fits] == [trained, trained]  # the warm-up too
+    width = trained.stop - trained.start
+    assert {streams["labelled"].targets.shape[1] for _, streams, _ in fits} == {width}
+
+
+@pytest.mark.parametrize("task", [ONE, TWO])
+def test_a_single_class_is_learnt_against_the_old_ones(chain, task):
+    """The new class is what its images are answered with; without the old logits in the softmax
+    no weight would move."""
+    recipe = {"steps": 40, "ema": 0.0, "num_ops": 0, "dropout": 0.0, "warmup_steps": 0}
+    recipe |= {"weight_decay": 0.0}
+    with_tasks(chain, t1=task | {"methods": {}, "training": recipe})
+    learn_tasks("t1")
+    job = extension()
+    network, _ = checkpoint.load("models/t1")
+    images = torch.from_numpy(job.dataset.array("labelled").copy())
+    with torch.no_grad():
+        answers = network(images).logits[:, slice(0, 9) if task is ONE else slice(8, 10)]
+    assert (answers.argmax(1) >= (8 if task is ONE else 0)).float().mean() > 0.9
+    before = checkpoint.load("models/g2")[0].state_dict()["heads.task_base.weight"]
+    moved = not torch.equal(before, network.state_dict()["heads.task_base.weight"])
+    assert moved == (task is ONE)
+
+
+@pytest.mark.parametrize(("columns", "first"), [(slice(8, 10), 0), (slice(0, 10), 8)])
+def test_targets_are_one_hot_rows_over_these_logits(chain, columns, first):
+    job = extension()
+    rows = targets(job, columns)
+    labels = torch.from_numpy(job.dataset.array("labelled", "label").copy())
+    assert rows.shape == (len(labels), columns.stop - columns.start)
+    assert torch.equal(rows.argmax(1), labels + first)
+    assert torch.equal(rows.sum(1), torch.ones(len(labels)))
