@@ -1,9 +1,11 @@
 """extend@t: a model and the new classes of task t -> models/t, which knows both."""
 
+import sys
 from collections.abc import Sequence
 
 from pipeline import tracking
 from pipeline.continual.extend import Extension, extend
+from pipeline.continual.options import Task
 from pipeline.data import tasks
 from pipeline.params.check import load
 from pipeline.running import run
@@ -15,12 +17,24 @@ def main(argv: Sequence[str] = ()) -> None:
     params = load()
     name = argument("extend", params.tasks, argv)
     config, stage = params.config(name), f"extend@{name}"
+    warn_of_one_class(name, params.tasks[name])
     with tracking.stage_run(stage) as tracker:
         started = run.begin(stage, name, config.seed, tracker)
         card = extend(Extension(config, tasks.dataset(name), started))
         tracking.record_model(tracker, card)
     accuracy = card["metrics"]["val_acc"]
     print(f"{stage}: val accuracy {accuracy:.4f} over all its classes")
+
+
+def warn_of_one_class(name: str, task: Task) -> None:
+    """Images of one class alone teach a network to answer it always."""
+    methods = task.methods
+    if len(task.classes) == 1 and not any(methods.family[m].rehearses for m in methods.names):
+        print(
+            f"warning: {name} learns '{task.classes[0]}' without images of other classes and may "
+            "come to answer it for every image; add a class, or a method that brings old images",
+            file=sys.stderr,
+        )
 
 
 if __name__ == "__main__":

@@ -52,9 +52,11 @@ class Params(Block):
         Labels stands where its student does."""
         places: dict[str, tuple[str, ...]] = {"teacher": ("teacher",)}
         for block in PARENT_KEY:
-            places |= {name: (block, name) for name in getattr(self, block)}
-        pairs = self.meta_pseudo_labels
-        return places | {corrected(name): ("meta_pseudo_labels", name) for name in pairs}
+            for name in getattr(self, block):
+                places[name] = (block, name)
+                if block == "meta_pseudo_labels":
+                    places[corrected(name)] = (block, name)
+        return places
 
     def options(self, name: str) -> AnyModel:
         """The block of model `name`."""
