@@ -10,7 +10,7 @@ from pipeline.methods.continual import CONTINUAL
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.networks import NETWORKS
 from pipeline.sources import SOURCES
-from pipeline.training.optimizer import OPTIMIZERS
+from pipeline.training.recipe import OPTIMIZERS
 
 
 @pytest.mark.parametrize(
