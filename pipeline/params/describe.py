@@ -17,10 +17,14 @@ FAMILIES: dict[str, dict[str, type[Method]]] = {
     "semi-supervised": SEMI_SUPERVISED,
     "continual": CONTINUAL,
 }
-ARXIV = re.compile(r"arXiv:(\d+\.\d+)")
+CITATION = re.compile(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")  # the first with a year
+ARXIV = re.compile(r",? *arXiv:(\d+\.\d+)")
 HEAD = """# Parameters
 
-Every key of params.yaml, and every method. `python -m pipeline params` prints this page.
+Every method, and every key of params.yaml; `python -m pipeline params` prints this page.
+
+A key is required unless its row says what it is if it is left out, or that it is optional.
+`<name>` is the name of a model, `<model>` the block of any that has the key.
 """
 
 
@@ -41,30 +45,37 @@ def _methods() -> Iterator[str]:
 
 
 def _paper(method: type[Method]) -> str:
-    number = ARXIV.search(sys.modules[method.__module__].__doc__ or "")
-    return f"[arXiv:{number[1]}](https://arxiv.org/abs/{number[1]})" if number else ""
+    """As the first citation of its file, with a link to arXiv where that is one."""
+    citation = CITATION.search(sys.modules[method.__module__].__doc__ or "")
+    if not citation:
+        return ""
+    words = " ".join(citation[1].split())
+    number = ARXIV.search(words)
+    return f"[{ARXIV.sub('', words)}](https://arxiv.org/abs/{number[1]})" if number else words
 
 
 def _blocks() -> Iterator[tuple[str, type[Block]]]:
-    """Every block with its place; those that several models have, once, at the end."""
-    shared: dict[str, type[Block]] = {}
+    """Every block with its place; what several models have, once, at the end."""
     yield "", Params
+    places: dict[str, list[str]] = {}  # of blocks inside blocks, by key
+    inside: dict[str, type[Block]] = {}
     for key, field in Params.by_key().items():
         block = block_in(field.annotation)
         if block is None:
             continue
-        yield (f"{key}.<name>" if str(field.annotation).startswith("dict") else key), block
+        place = f"{key}.<name>" if str(field.annotation).startswith("dict") else key
+        yield place, block
         for inner, described in block.by_key().items():
             nested = block_in(described.annotation)
-            if nested and not nested.__name__.endswith("Override"):
-                shared.setdefault(inner, nested)
-    methods = {
-        name: method.Options for family in FAMILIES.values() for name, method in family.items()
-    }
-    yield from ((f"<model>.methods.{name}", options) for name, options in methods.items())
-    for key, block in shared.items():
-        if not issubclass(block, MethodsBlock):
-            yield f"<model>.{key}", block
+            if nested is None or nested.__name__.endswith("Override"):
+                continue
+            options = nested.by_key() if issubclass(nested, MethodsBlock) else {"": described}
+            for name, option in options.items():
+                below = f"{inner}.{name}".rstrip(".")
+                places.setdefault(below, []).append(place)
+                inside[below] = block_in(option.annotation)
+    for key, block in inside.items():
+        yield f"{'<model>' if len(places[key]) > 1 else places[key][0]}.{key}", block
 
 
 def _rows(block: type[Block]) -> Iterator[str]:
@@ -77,7 +88,10 @@ def _rows(block: type[Block]) -> Iterator[str]:
 
 def _default(field: FieldInfo) -> str:
     """What a key is when it is left out, where that is a plain value."""
-    if field.is_required() or field.default is None or isinstance(field.default, Block):
+    if field.is_required():
         return ""
     value = field.default
-    return f"; {', '.join(value) if isinstance(value, list) else value} if left out"
+    if value is None or isinstance(value, Block):
+        return "; optional"
+    words = value if isinstance(value, list) else [f"{value:g}" if type(value) is float else value]
+    return f"; {', '.join(map(str, words)).lower()} if left out"
