@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from test_learner import TRAINING, equal_states
+from learners import TRAINING, equal_states
 from torch import nn
 from torchvision.models.vgg import VGG, make_layers
 
 from pipeline.data.batches import Part
 from pipeline.networks import NETWORKS
 from pipeline.networks.classifier import Classifier
-from pipeline.networks.classifier import torchvision as zoo
+from pipeline.networks.torchvision import _strip
 from pipeline.training.learner import HeadLearner, Learner
 
 TRAIN = pytest.mark.parametrize("train", ["all", "fc", "new_head"])
@@ -23,12 +23,12 @@ def thin_vgg(_: str) -> nn.Module:
     layers = [nn.Linear(4 * 49, 8), nn.ReLU(), nn.Dropout()]
     layers += [nn.Linear(8, 6), nn.ReLU(), nn.Dropout(), nn.Linear(6, 2)]
     network.classifier = nn.Sequential(*layers)
-    zoo._strip(network)
+    _strip(network)
     return network
 
 
 def of_networks(name: str) -> nn.Module:
-    return NETWORKS[name](3, 1.0 if "/" in name else 0.125, 0.0)
+    return NETWORKS[name].build(3, 1.0 if "/" in name else 0.125, 0.0)
 
 
 BACKBONES = {  # how to build it, and which of its parts are fully connected
@@ -113,7 +113,7 @@ def test_noise_is_on_where_weights_train_alone(train):
 
 
 @TRAIN
-def test_a_look_at_val_between_two_steps_leaves_what_is_frozen_frozen(train):
+def test_an_evaluation_between_two_steps_leaves_what_is_frozen_frozen(train):
     ones = [learner("thin_vgg", train) for _ in range(2)]
     steps(ones[0], 4)
     for step in range(4):

@@ -6,13 +6,13 @@ import torch
 from pipeline.networks import NETWORKS
 from pipeline.networks.classifier import Classifier, num_parameters
 
-OWN = [name for name in NETWORKS if "/" not in name]  # the others: test_zoo.py
+OWN = [name for name in NETWORKS if "/" not in name]  # the others: test_torchvision.py
 EVERY = pytest.mark.parametrize("name", OWN)
 
 
 def classifier(name="small_cnn", *, width=0.25, channels=1, depth=0.0, **settings) -> Classifier:
     torch.manual_seed(0)
-    backbone = NETWORKS[name](channels, width, depth)
+    backbone = NETWORKS[name].build(channels, width, depth)
     heads = settings.pop("heads", {"base": 3})
     return Classifier(backbone, heads, [0.3] * channels, [0.2] * channels, **settings)
 
@@ -54,7 +54,7 @@ def test_a_wider_network_has_more_weights(name):
 
 
 def test_the_networks_have_the_sizes_they_claim():
-    sizes = {name: num_parameters(NETWORKS[name](1, 1.0, 0.0)) for name in OWN}
+    sizes = {name: num_parameters(NETWORKS[name].build(1, 1.0, 0.0)) for name in OWN}
     assert sizes["small_cnn"] == pytest.approx(290e3, rel=0.02)
     assert sizes["wide_cnn"] == pytest.approx(640e3, rel=0.02)
     assert sizes["wrn_28_2"] == pytest.approx(1.47e6, rel=0.01)

@@ -1,78 +1,18 @@
-"""Weights from a file: they are what the network begins from, or one line says why not."""
+"""Weights from a file are what the network begins from."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+import argparse
 
 import pytest
 import torch
-from conftest import ROOT, tiny_values, write_params
-from safetensors.torch import save_file
-from test_params import lines_with
-from torchvision.models import get_model
+from conftest import tiny_values, write_params
+from weights import SHUFFLENET, ZEROS, begin, holds, line, put, state
 
+from pipeline.__main__ import check
 from pipeline.core import files
-from pipeline.core.errors import UserError
 from pipeline.core.yaml_file import read
-from pipeline.data import store
-from pipeline.networks import NETWORKS
-from pipeline.networks.classifier import checkpoint, pretrained
+from pipeline.networks import checkpoint, pretrained
 from pipeline.params.check import load
-from pipeline.students import learn as self_training
-from stages import student, teacher
-
-SHUFFLENET = "torchvision/shufflenet_v2_x0_5"
-ZEROS = "0" * 64
-
-
-def state(name: str = "shufflenet_v2_x0_5", seed: int = 3) -> dict[str, torch.Tensor]:
-    """What torchvision's own file of a network holds."""
-    torch.manual_seed(seed)
-    return get_model(name, weights=None).state_dict()
-
-
-def ask(sha256: str | None, file="weights/w.pth", name="teacher", **keys) -> None:
-    """Params whose model `name` begins from a file, in the working folder."""
-    values = tiny_values()
-    baseline = {"b1": {"learner": "supervised", "network": "small_cnn", "width": 0.25}}
-    values |= {"baselines": baseline}
-    models = {"teacher": values["teacher"], **values["generations"], **baseline}
-    model = models[name]
-    sha256 = files.sha256(file) if sha256 is None else sha256
-    model |= {"pretrained": {"file": file, "sha256": sha256}} | keys
-    write_params(Path("."), values)
-
-
-def put(content: object, file="weights/w.pth", name="teacher", **keys) -> None:
-    """A file of weights, and params that name it."""
-    Path("weights").mkdir(exist_ok=True)
-    save_file(content, file) if file.endswith("safetensors") else torch.save(content, file)
-    ask(None, file, name, **{"network": SHUFFLENET, "width": 1.0} | keys)
-
-
-def begin(name: str = "teacher"):
-    """The network of that model before its first step, and its card."""
-    parents = {} if name == "teacher" else {"teacher": ZEROS}
-    job = self_training.Job(name, load(), store.load("data/prepared/base"), parents)
-    return self_training.begin(job, self_training.describe(job), torch.device("cpu"))
-
-
-def line(call) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    (text,) = caught.value.lines
-    assert "\n" not in text and "; fix: " in text
-    return text
-
-
-def holds(backbone, tensors: dict[str, torch.Tensor], but: str = "fc.") -> bool:
-    ours = backbone.state_dict()
-    same = all(torch.equal(ours[k], v) for k, v in tensors.items() if not k.startswith(but))
-    return same and len(ours) == sum(not k.startswith(but) for k in tensors)
-
-
-# --- what fits --------------------------------------------------------------------------------
+from stages import teacher
 
 
 @pytest.mark.parametrize("file", ["weights/w.pth", "weights/w.pt", "weights/w.safetensors"])
@@ -174,8 +114,8 @@ def test_a_file_is_looked_for_in_the_project_itself(chain, monkeypatch, tmp_path
     (elsewhere / "params.yaml").write_text((chain / "params.yaml").read_text())
     monkeypatch.setenv("DVC_ROOT", str(chain))
     monkeypatch.chdir(elsewhere)
-    pretrained.check(load())
-    assert pretrained.read(load(), "teacher") is not None
+    check(argparse.Namespace())
+    assert pretrained.read("teacher.pretrained", load().teacher.pretrained) is not None
 
 
 @pytest.mark.parametrize("train", ["all", "new_head"])
@@ -185,160 +125,3 @@ def test_a_teacher_trains_from_the_file(chain, train):
     network, card = checkpoint.load("models/teacher")
     assert holds(network.backbone, state()) is (train == "new_head")
     assert card["network"]["pretrained"] == files.sha256("weights/w.pth")
-
-
-# --- what does not ----------------------------------------------------------------------------
-
-
-def misfit(content: dict, **options) -> str:
-    put(content, **options)
-    return line(begin)
-
-
-def test_missing_wrong_and_unknown_weights_are_counted_and_the_first_are_named(chain):
-    given = state()
-    del given["conv1.0.weight"]
-    given["conv1.1.bias"] = torch.zeros(7)
-    given["more"] = torch.zeros(1)
-    given["still.more"] = torch.zeros(1)
-    text = misfit(given)
-    shown = "conv1.0.weight (missing), conv1.1.bias (7, needs 24), more (unknown), ...;"
-    told = f"error: teacher.pretrained: of the weights in 'weights/w.pth' 4 do not fit: {shown}"
-    assert text.startswith(told)
-
-
-def test_another_networks_weights_are_refused(chain):
-    assert "conv1.0.weight (missing), " in misfit(state("mobilenet_v3_small"))
-
-
-def test_a_deeper_network_of_the_family_is_refused_though_all_weights_are_found(chain):
-    assert "layer3.6.conv1.weight (unknown)" in misfit(
-        state("resnet101"), network="torchvision/resnet50"
-    )
-
-
-def test_colour_weights_do_not_fit_four_channels():
-    given = pretrained.Given("teacher.pretrained", "w.pth", ZEROS, state())
-    backbone = NETWORKS[SHUFFLENET](4, 1.0, 0.0)
-    text = line(lambda: pretrained.fill(backbone, given))
-    assert "1 do not fit: conv1.0.weight (24x3x3x3, needs 24x4x3x3);" in text
-
-
-class Malicious:
-    """What a pickle can do when it is read as torch once did."""
-
-    def __reduce__(self):
-        return os.mkdir, ("it-ran",)
-
-
-@pytest.mark.parametrize("content", [Malicious(), {"conv1.0.weight": Malicious()}])
-@pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_file_is_not_run(chain, content, zipped):
-    Path("weights").mkdir()
-    torch.save(content, "weights/w.pth", _use_new_zipfile_serialization=zipped)
-    ask(None, network=SHUFFLENET, width=1.0)
-    text = line(begin)
-    assert text.startswith("error: teacher.pretrained.file: '") and "could run code" in text
-    assert not Path("it-ran").exists()
-    torch.load("weights/w.pth", weights_only=False)  # whereas here
-    assert Path("it-ran").exists()
-
-
-@pytest.mark.parametrize("file", ["weights/w.pth", "weights/w.safetensors"])
-@pytest.mark.parametrize(
-    "content", [b"", b"nothing of the kind", b"\x80\x02}q\x00.", b"PK\x03\x04"]
-)
-def test_a_file_of_another_kind_is_one_line(chain, file, content):
-    Path("weights").mkdir()
-    Path(file).write_bytes(content)
-    ask(None, file, network=SHUFFLENET, width=1.0)
-    text = line(begin)
-    assert text.startswith("error: teacher.pretrained.file: '") and file in text
-
-
-@pytest.mark.parametrize("keep", [100, -100])
-def test_half_a_file_is_one_line(chain, keep):
-    put(state())
-    path = Path("weights/w.pth")
-    path.write_bytes(path.read_bytes()[:keep])
-    ask(None, network=SHUFFLENET, width=1.0)
-    assert line(begin).startswith("error: teacher.pretrained.file: '")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [{"model": state()}, [torch.ones(2)], torch.ones(2), {}, {"epoch": 3}, {0: torch.ones(2)}, 7],
-)
-def test_what_is_no_state_dict_is_one_line(chain, content):
-    put(content)
-    assert "is no state dict" in line(begin)
-
-
-@pytest.mark.parametrize(
-    ("file", "sha256", "key", "what"),
-    [
-        ("weights/w.pth", ZEROS, "sha256", "its sha256 is {}; fix: put that one there"),
-        ("weights/v.pth", ZEROS, "file", "no such file: 'weights/v.pth'"),
-        ("weights", ZEROS, "file", "of an unknown kind"),
-        ("weights/w.bin", ZEROS, "file", "of an unknown kind; fix: name a file in .safetensors,"),
-    ],
-)
-@pytest.mark.parametrize("name", ["teacher", "g1"])
-def test_a_file_that_is_not_the_one_named_is_one_line_before_training(
-    chain, file, sha256, key, what, name
-):
-    put(state())
-    ask(sha256, file, name, network=SHUFFLENET, width=1.0)
-    stage = teacher.main if name == "teacher" else lambda: student.main(["g1"])
-    place = name if name == "teacher" else f"generations.{name}"
-    before = Path(f"models/{name}/model.safetensors").read_bytes()
-    for text in (line(stage), line(lambda: pretrained.check(load()))):
-        assert text.startswith(f"error: {place}.pretrained.{key}: ") and f"'{file}'" in text
-        assert what.format(files.sha256("weights/w.pth")) in text
-    assert Path(f"models/{name}/model.safetensors").read_bytes() == before
-
-
-def test_check_tells_all_files_at_once_without_torch(project):
-    values = tiny_values()
-    for spec in (values["teacher"], values["generations"]["g2"]):
-        spec["pretrained"] = {"file": "w.pth", "sha256": ZEROS}
-    write_params(project, values)
-    code = "import sys; from pipeline.params import load; from pipeline import pretrained\n"
-    code += "try: pretrained.check(load())\nexcept Exception as error: print(*error.lines, sep='|')"
-    code += "\nprint('torch' in sys.modules)"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=project, env=environment, capture_output=True, text=True
-    )
-    told, torch_there = done.stdout.splitlines()
-    places = [text.split(": ")[1] for text in told.split("|")]
-    assert places == ["teacher.pretrained.file", "generations.g2.pretrained.file"]
-    assert torch_there == "False"
-
-
-# --- params.yaml ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("sha256", ["", "abc", "A" * 64, "0" * 63, "0" * 65, f"{ZEROS}\n"])
-def test_a_sha256_of_another_form_is_one_line(tmp_path, sha256):
-    (text,) = lines_with(tmp_path, "teacher.pretrained", {"file": "w.pth", "sha256": sha256})
-    assert "(teacher.pretrained.sha256)" in text and "of another form; fix: expected text, " in text
-
-
-@pytest.mark.parametrize(
-    ("block", "key"),
-    [
-        ({"file": "w.pth"}, "sha256"),
-        ({"sha256": ZEROS}, "file"),
-        ({"file": "", "sha256": ZEROS}, "file"),
-        ({"file": "w.pth", "sha256": ZEROS, "url": "x"}, "url"),
-    ],
-)
-def test_the_block_has_a_file_and_a_sha256(tmp_path, block, key):
-    (text,) = lines_with(tmp_path, "generations.g1.pretrained", block)
-    assert f"(generations.g1.pretrained.{key})" in text
-
-
-def test_a_task_begins_from_its_base(tmp_path):
-    (text,) = lines_with(tmp_path, "tasks.t1.pretrained", {"file": "w.pth", "sha256": ZEROS})
-    assert "unknown key 'pretrained'" in text

@@ -1,67 +1,69 @@
-"""What a yardstick is given to train on, and what it says of itself."""
+"""What a model that learns by methods is given to train on, and what it says of itself."""
 
 import json
 
 import pytest
 import torch
-from conftest import read_curves, tiny_values, write_params
+from conftest import STEPS, read_curves, tiny_values, write_params
+from jobs import spy_on_fits
 
 from pipeline.core.errors import UserError
 from pipeline.data.batches import Batches
-from pipeline.students import learn as self_training
-from pipeline.training.learner import Learner
-from stages import baseline
+from pipeline.training.fit import Trainings
+from stages import baseline, teacher
 
 WEAK, STRONG = "WeakView", "StrongView"
-OPTIONS = {
+METHODS = {
     "supervised": {},
-    "pseudo_label": {"weight": 1.0, "threshold": 0.0, "start_step": 0, "ramp_steps": 0},
-    "uda": {"weight": 1.0, "threshold": 0.0, "temperature": 0.5, "ramp_steps": 0},
-    "fixmatch": {"weight": 1.0, "threshold": 0.0},
+    "pseudo_label": {"pseudo_label": {"start_step": 0, "ramp_steps": 0}},
+    "uda": {"uda": {"threshold": 0.0}},
+    "fixmatch": {"fixmatch": {"threshold": 0.0}},
+    "both": {"pseudo_label": {"start_step": 0}, "uda": {"threshold": 0.0}},
 }
 # the view of each part; 8 labelled images a step, 16 of each other part
-PARTS = {
+VIEWS = {
     "supervised": {"labelled": STRONG},
     "pseudo_label": {"labelled": STRONG, "unlabelled": STRONG},
     "uda": {"labelled": STRONG, "unlabelled": STRONG, "weak": WEAK},
     "fixmatch": {"labelled": STRONG, "unlabelled": STRONG, "weak": WEAK},
+    "both": {"labelled": STRONG, "unlabelled": STRONG, "weak": WEAK},
 }
+EVERY = pytest.mark.parametrize("name", METHODS)
 
 
-def write(folder, learner: str, **training) -> None:
-    spec = {"learner": learner, "network": "small_cnn", "width": 0.25, "training": training}
-    spec |= {learner: OPTIONS[learner]} if OPTIONS[learner] else {}
-    write_params(folder, tiny_values() | {"baselines": {"b1": spec}})
+def write(folder, block: str, name: str, **training) -> None:
+    spec = {"network": "small_cnn", "width": 0.25, "training": training, "methods": METHODS[name]}
+    write_params(folder, tiny_values() | {block: {"b1": spec} if block == "baselines" else spec})
 
 
 @pytest.fixture
 def given(monkeypatch) -> dict:
-    """What `fit` was called with, the learner under `learner`, the streams under `streams`."""
-    seen, fit = {}, self_training.fit
-
-    def spy(learner, streams, *rest, **named):
-        seen.update(learner=learner, streams=streams)
-        return fit(learner, streams, *rest, **named)
-
-    monkeypatch.setattr(self_training, "fit", spy)
+    """What was trained: the learner under `learner`, the streams under `streams`."""
+    seen = {}
+    spy_on_fits(
+        monkeypatch, lambda learner, streams, _: seen.update(learner=learner, streams=streams)
+    )
     return seen
 
 
-@pytest.mark.parametrize("learner", OPTIONS)
-def test_a_yardstick_trains_by_its_method_on_its_views(chain, given, learner):
-    write(chain, learner)
-    baseline.main(["b1"])
-    assert {n: type(s.view).__name__ for n, s in given["streams"].items()} == PARTS[learner]
-    card = json.loads((chain / "models/b1/card.json").read_text())
-    assert card["images_seen"] == 24 * (8 + 16 * (len(PARTS[learner]) - 1))
-    assert ("unlabelled" in card["data"]["base"]) == (learner != "supervised")
-    row = read_curves(chain / "models/b1/curves.csv")[-1]
-    assert learner == "supervised" or float(row[learner]) > 0
+@EVERY
+@pytest.mark.parametrize("block", ["baselines", "teacher"])
+def test_a_baseline_or_a_teacher_trains_by_its_methods_on_their_views(chain, given, block, name):
+    write(chain, block, name)
+    baseline.main(["b1"]) if block == "baselines" else teacher.main()
+    assert {n: type(s.view).__name__ for n, s in given["streams"].items()} == VIEWS[name]
+    model = "b1" if block == "baselines" else "teacher"
+    card = json.loads((chain / f"models/{model}/card.json").read_text())
+    assert card["images_seen"] == STEPS * (8 + 16 * (len(VIEWS[name]) - 1))
+    assert ("unlabelled" in card["data"]["base"]) == (name != "supervised")
+    assert set(card["model"]["methods"]) == set(METHODS[name])
+    row = read_curves(chain / f"models/{model}/curves.csv")[-1]
+    assert all(float(row[method]) > 0 for method in METHODS[name])
 
 
-@pytest.mark.parametrize("learner", ["uda", "fixmatch"])
-def test_its_two_views_are_of_the_same_images(chain, given, learner):
-    write(chain, learner)
+@pytest.mark.parametrize("name", ["uda", "fixmatch"])
+def test_its_two_views_are_of_the_same_images(chain, given, name):
+    write(chain, "baselines", name)
     baseline.main(["b1"])
     parts = Batches(given["streams"], seed=0, model="b1")(60)  # in the second epoch
     assert torch.equal(parts["unlabelled"].rows, parts["weak"].rows)
@@ -69,25 +71,23 @@ def test_its_two_views_are_of_the_same_images(chain, given, learner):
 
 
 def test_its_labelled_images_may_be_in_the_weak_view(chain, given):
-    write(chain, "fixmatch", labelled_view="weak")
+    write(chain, "baselines", "fixmatch", labelled_view="weak")
     baseline.main(["b1"])
     views = {name: type(stream.view).__name__ for name, stream in given["streams"].items()}
-    assert views == PARTS["fixmatch"] | {"labelled": WEAK}
+    assert views == VIEWS["fixmatch"] | {"labelled": WEAK}
 
 
 def test_the_clean_end_goes_on_from_the_averaged_weights_without_noise(chain, monkeypatch):
-    begun, fit = [], self_training.fit
+    begun = []
 
-    def spy(learner: Learner, *rest, **named):
+    def note(learner, *_):
         begun.append((learner, {k: v.clone() for k, v in learner.network.state_dict().items()}))
-        return fit(learner, *rest, **named)
 
-    monkeypatch.setattr(self_training, "fit", spy)
-    values = tiny_values()
-    spec = {"learner": "supervised", "network": "resnet_9", "width": 0.05}
+    spy_on_fits(monkeypatch, note)
+    spec = {"network": "resnet_9", "width": 0.05}
     spec |= {"training": {"stochastic_depth": 0.5, "keep": "last"}}
     spec |= {"fine_tune": {"steps": 2, "learning_rate": 0.01, "image_size": 0}}
-    write_params(chain, values | {"baselines": {"b1": spec}})
+    write_params(chain, tiny_values() | {"baselines": {"b1": spec}})
     baseline.main(["b1"])
     (noisy, _), (clean, first) = begun
     assert noisy.ema is not None
@@ -101,11 +101,9 @@ def test_the_clean_end_goes_on_from_the_averaged_weights_without_noise(chain, mo
 def test_too_small_images_for_the_clean_end_are_refused_before_the_noisy_training(
     chain, monkeypatch
 ):
-    monkeypatch.setattr(self_training, "fit", lambda *_, **__: pytest.fail("it trained"))
-    values = tiny_values()
-    spec = {"learner": "supervised", "network": "torchvision/densenet121"}
-    spec |= {"training": {"image_size": 32}}
+    monkeypatch.setattr(Trainings, "fit", lambda *_, **__: pytest.fail("it trained"))
+    spec = {"network": "torchvision/densenet121", "training": {"image_size": 32}}
     spec |= {"fine_tune": {"steps": 2, "learning_rate": 0.01, "image_size": 16}}
-    write_params(chain, values | {"baselines": {"b1": spec}})
+    write_params(chain, tiny_values() | {"baselines": {"b1": spec}})
     with pytest.raises(UserError, match="at least 29x29, these are 16x16"):
         baseline.main(["b1"])

@@ -11,10 +11,10 @@ from torchvision.ops import StochasticDepth
 from pipeline.core import machine
 from pipeline.core.errors import UserError
 from pipeline.core.machine import Machine
-from pipeline.networks import NETWORKS
-from pipeline.networks.classifier import Classifier, checkpoint
-from pipeline.networks.torchvision import LEAST_SIDE, NAMES, ZOO, build, check_images
-from pipeline.params.check import RESIDUAL
+from pipeline.networks import NETWORKS, checkpoint
+from pipeline.networks.checkpoint import check_images
+from pipeline.networks.classifier import Classifier
+from pipeline.networks.torchvision import LEAST_SIDE, NAMES, TORCHVISION, build
 from pipeline.tracking.servable import Servable
 
 EVERY = pytest.mark.parametrize("name", NAMES)
@@ -69,7 +69,7 @@ def test_the_least_side_is_the_least_that_works(name):
     sides = [least for family, least in LEAST_SIDE.items() if name.startswith(family)]
     least = sides[0] if sides else 1
     assert features(name, least, 64).shape == (2, outline(name).num_features)
-    check_images("g1", f"torchvision/{name}", (3, least, least))
+    check_images(card(f"torchvision/{name}", (3, least, least)), 0)
     if sides:
         with pytest.raises(RuntimeError):
             features(name, 64, least - 1)
@@ -154,7 +154,7 @@ def test_fully_connected_are_the_linear_layers_behind_the_pooling():
 
 @EVERY
 def test_stochastic_depth_is_for_networks_with_residual_blocks(name):
-    if f"torchvision/{name}".startswith(RESIDUAL):
+    if TORCHVISION[f"torchvision/{name}"].residual:
         outline(name, 0.2)
     else:
         with pytest.raises(ValueError, match="no residual blocks"):
@@ -203,9 +203,9 @@ def test_a_kept_residual_is_scaled_to_keep_its_mean():
 
 
 def test_the_size_that_images_are_resized_to_is_what_counts():
-    check_images("g1", "torchvision/vgg16_bn", (1, 8, 8), 32)
+    check_images(card("torchvision/vgg16_bn", (1, 8, 8)), 32)
     with pytest.raises(UserError, match="these are 31x31; fix: raise image_size"):
-        check_images("g1", "torchvision/vgg16_bn", (1, 64, 64), 31)
+        check_images(card("torchvision/vgg16_bn", (1, 64, 64)), 31)
 
 
 @pytest.mark.parametrize(("side", "bf16"), [(16, False), (32, True)])
@@ -226,9 +226,10 @@ def test_another_width_is_refused():
 # --- as a model -------------------------------------------------------------------------------
 
 
-def test_the_zoo_is_among_the_networks():
-    assert {name for name in NETWORKS if "/" in name} == {f"torchvision/{name}" for name in NAMES}
-    assert list(ZOO) == [name for name in NETWORKS if "/" in name]
+def test_they_are_among_the_networks():
+    assert [name for name in NETWORKS if "/" in name] == [f"torchvision/{name}" for name in NAMES]
+    assert all(NETWORKS[name] is found for name, found in TORCHVISION.items())
+    assert not any(found.any_width for found in TORCHVISION.values())
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
