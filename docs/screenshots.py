@@ -1,4 +1,4 @@
-"""The pictures of the README: `python docs/screenshots.py`, after a run and some experiments.
+"""The pictures of docs/experiments.md: `python docs/screenshots.py`, after some experiments.
 
 Needs Chromium on the path. Writes docs/report.png and docs/mlflow.png.
 """

@@ -75,7 +75,8 @@ def test_the_readme_is_short_and_its_headings_are_what_a_reader_searches_for():
 
 def test_every_page_of_docs_is_named_in_the_readme():
     pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
-    assert pages | {"docs/parameters.md"} <= set(re.findall(r"\]\(([^)#]+)", README))
+    assert "docs/parameters.md" in pages
+    assert pages <= set(re.findall(r"\]\(([^)#]+)", README))
 
 
 def slug(heading: str) -> str:
@@ -111,7 +112,7 @@ def test_an_example_put_into_the_committed_params_is_right(block, tmp_path):
 
 def commands() -> list:
     """The values of `-S` of every command of DVC in a shell block, and each in running text."""
-    found = []
+    cases = []
     for path, text in TEXTS.items():
         shell = "".join(re.findall(r"^```bash\n(.*?)^```", text, re.M | re.S))
         prose = re.sub(r"\s+", " ", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S))
@@ -120,8 +121,8 @@ def commands() -> list:
         for line in lines:
             words = shlex.split(line, comments=True)
             values = [value for flag, value in zip(words, words[1:]) if flag == "-S"]
-            found += [pytest.param(values, id=f"{path.name}-{' '.join(values)}")] if values else []
-    return found
+            cases += [pytest.param(values, id=f"{path.name}-{' '.join(values)}")] if values else []
+    return cases
 
 
 def test_commands_are_read_from_the_documents():
@@ -222,6 +223,6 @@ def test_the_example_of_a_method_computes_its_formula():
             trained.get_parameter(name).add_(0.1)
             numbers += weight.numel()
     loss = method.losses(trained, {}, None)["l2_sp"]
-    assert float(loss) == pytest.approx(3.0 / 2 * 0.1**2 * numbers, rel=1e-4)
+    assert loss.item() == pytest.approx(3.0 / 2 * 0.1**2 * numbers, rel=1e-4)
     loss.backward()
     assert trained.newest_head.weight.grad is None
