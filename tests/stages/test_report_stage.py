@@ -77,7 +77,7 @@ def test_the_closing_table_has_a_line_a_model(chain, capsys):
         ["m1", "g1 (meta)"],
         ["m1-teacher", "g1 (meta)"],
         ["b1", "labels + fixmatch"],
-        ["t1", "g2"],
+        ["t1", "g2 + lwf"],
     ]
 
 
