@@ -194,6 +194,10 @@ class Pair(Learner):
         measured = [sizes["labelled"]] * self.measurements
         return self.teacher.passes(sizes) + super().passes(_student(sizes)) + measured
 
+    def check_passes(self, sizes: Mapping[str, int], image: Tensor) -> None:
+        super().check_passes(sizes, image)
+        self.teacher.check_passes(sizes, image)
+
     def images_seen(self, sizes: Mapping[str, int]) -> int:
         own = self.training.steps * sum(super().passes(_student(sizes)))
         steps = self.training.steps - self.options.student_wait

@@ -42,6 +42,8 @@ def check_one_image(network: nn.Module, image: Tensor) -> None:
     """
     sizes: list[int] = []
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
+    if not norms:
+        return
     modes = {module: module.training for module in network.modules()}
     hooks = [
         norm.register_forward_pre_hook(lambda _, inputs: sizes.append(inputs[0][0, 0].numel()))

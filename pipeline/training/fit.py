@@ -15,7 +15,6 @@ from pipeline.core import files
 from pipeline.data import tasks
 from pipeline.data.batches import Batches, Stream
 from pipeline.networks import checkpoint, evaluate
-from pipeline.networks.batch_norm import check_one_image
 from pipeline.networks.classifier import Classifier
 from pipeline.running import signals
 from pipeline.running.resume import Resume
@@ -64,7 +63,7 @@ class Trainings:
         """
         run = run or self.run
         run = run.phase(phase) if phase else run
-        _check_passes(learner, streams)
+        learner.check_passes(sizes(streams), _any_image(learner, streams))
         if run.machine.compile:
             learner.network.compile()
         resume = self._contexts.enter_context(Resume(run.stage, run.depends))
@@ -77,13 +76,10 @@ def sizes(streams: Mapping[str, Stream]) -> dict[str, int]:
     return {name: stream.num for name, stream in streams.items()}
 
 
-def _check_passes(learner: Learner, streams: Mapping[str, Stream]) -> None:
-    if min(learner.passes(sizes(streams))) > 1:
-        return
-    learner.train_mode()
+def _any_image(learner: Learner, streams: Mapping[str, Stream]) -> Tensor:
     shape = next(iter(streams.values())).images.shape[1:]
     device = next(learner.network.parameters()).device
-    check_one_image(learner.network, torch.zeros((1, *shape), dtype=torch.uint8, device=device))
+    return torch.zeros((1, *shape), dtype=torch.uint8, device=device)
 
 
 def evaluation(card: dict, device: torch.device) -> Evaluate:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.data.batches import Part
+from pipeline.networks.batch_norm import check_one_image
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.networks.feature_maps import FeatureMaps
 from pipeline.networks.frozen import freeze
@@ -87,6 +88,20 @@ class Learner:
     def images_seen(self, sizes: Mapping[str, int]) -> int:
         """Images that go through a network in the whole training, every pass counted."""
         return self.training.steps * sum(self.passes(sizes))
+
+    def check_passes(self, sizes: Mapping[str, int], image: Tensor) -> None:
+        """Refuse a pass over one image that a network cannot train on.
+
+        Args:
+            sizes: images of each part of a batch.
+            image: any, (1, C, H, W), on the device.
+
+        Raises:
+            UserError: see `check_one_image`.
+        """
+        if min(self.passes(sizes)) == 1:
+            self.train_mode()
+            check_one_image(self.network, image)
 
     def step(self, batch: dict[str, Part]) -> dict[str, Tensor]:
         """One update. Returns the losses, detached: `loss`, each part's and method's by name, and
