@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+PROJECT = projects/$(NAME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro preset presets show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback two-moons bench requirements clean
+.PHONY: help setup check repro preset show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback two-moons bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,15 +29,17 @@ repro: check ## run what has changed of the chain, then show the table
 	dvc repro
 	@python -m pipeline show
 
-preset: setup ## run presets/$(NAME) on the images in IMAGES, e.g. NAME=cifar10-cpu IMAGES=~/cifar10
-	@test -f "presets/$(NAME)/params.yaml" && test -d "$(IMAGES)" || \
+preset: setup ## run presets/$(NAME).yaml on the images in IMAGES, in a project of its own below projects/
+	@test -f "presets/$(NAME).yaml" && test -d "$(IMAGES)" || \
 		{ echo "error: preset: NAME=$(NAME) or IMAGES=$(IMAGES) is not there; fix: make preset NAME=cifar10-cpu IMAGES=<folder with train/ and test/>" >&2; exit 2; }
-	@mkdir -p presets/$(NAME)/data/pseudo_labels
-	@ln -sfn "$(abspath $(IMAGES))" presets/$(NAME)/data/cifar10
-	cd presets/$(NAME) && python -m pipeline check && dvc repro && python -m pipeline show
-
-presets: ## copy the graph into every preset, each of which is a DVC project of its own
-	@for folder in presets/*/; do cp dvc.yaml .dvcignore $$folder; cp .dvc/config .dvc/.gitignore $$folder.dvc/; done
+	@mkdir -p $(PROJECT)/.dvc $(PROJECT)/data/pseudo_labels
+	@cp dvc.yaml .dvcignore $(PROJECT)/
+	@cp -R .dvc/config .dvc/.gitignore .dvc/plots $(PROJECT)/.dvc/
+	@printf '[core]\n    no_scm = true\n' > $(PROJECT)/.dvc/config.local  # git ignores the folder
+	@ln -sfn ../../pipeline $(PROJECT)/pipeline && ln -sfn ../../stages $(PROJECT)/stages
+	@ln -sfn "$$(cd "$(IMAGES)" && pwd)" $(PROJECT)/data/cifar10
+	@test -f $(PROJECT)/params.yaml || cp presets/$(NAME).yaml $(PROJECT)/params.yaml
+	cd $(PROJECT) && python -m pipeline check && dvc repro && python -m pipeline show
 
 show: setup ## show the table of the last run
 	@python -m pipeline show
@@ -61,10 +64,10 @@ format: setup ## let ruff mend what it can
 study-digits: setup ## the table over seeds in benchmarks/RESULTS.md (continues where it stopped)
 	python -m benchmarks.study_digits
 
-study-noisy-student: setup ## generations beside their yardsticks, ablations; IMAGES=<CIFAR-10> adds it
+study-noisy-student: setup ## generations and baselines, ablations; IMAGES=<CIFAR-10> adds it
 	python -m benchmarks.study_noisy_student $(if $(IMAGES),--images $(IMAGES))
 
-study-meta: setup ## Meta Pseudo Labels beside generations and UDA; IMAGES=<CIFAR-10> adds it
+study-meta: setup ## Meta Pseudo Labels, generations and UDA; IMAGES=<CIFAR-10> adds it
 	python -m benchmarks.study_meta $(if $(IMAGES),--images $(IMAGES))
 
 study-feedback: setup ## the two estimators of the feedback along a run, with a picture
