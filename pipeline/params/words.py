@@ -70,6 +70,6 @@ def _kind(annotation: Any) -> str:
         return "a list of names"
     whole = " or a whole number of at least 1, at most a million"
     number = whole if re.search(r"\bint\b", text) else ""
-    # a family such as torchvision/resnet18, torchvision/resnet34 is one word; docs/networks.md lists it
+    # a family such as torchvision/resnet18, torchvision/resnet34 is one word, see docs/networks.md
     families = dict.fromkeys(re.sub("/.*", "/...", choice) for choice in choices)
     return f"{', '.join(families)}{number}" if choices else "a value"
