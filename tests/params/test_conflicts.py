@@ -188,6 +188,15 @@ def test_a_task_keeps_the_resolution_of_its_base(tmp_path):
     assert "a task keeps the resolution of its base 'g2'" in line
 
 
+@pytest.mark.parametrize("place", ["teacher", "meta_pseudo_labels.m1", "baselines.b1", "tasks.t1"])
+def test_a_weight_of_pseudo_labels_is_refused_where_there_are_none(tmp_path, place):
+    (line,) = lines_with(tmp_path, f"{place}.training.unlabelled_weight", 0.5)
+    assert_names(line, f"{place}.training.unlabelled_weight")
+    assert "has no teacher's pseudo-labels to weigh; fix: leave it out" in line
+    values = set_key(example(), "generations.g1.training.unlabelled_weight", 0.5)
+    assert load(write_params(tmp_path, values)).config("g1").training.unlabelled_weight == 0.5
+
+
 # --- behind a calibrator ----------------------------------------------------------------------
 
 
