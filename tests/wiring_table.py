@@ -1,0 +1,299 @@
+"""For every key of params.yaml: another value, in which setting it counts, and what it changes.
+
+A key that stands in several blocks has one row here, under its shortest name; what is `given` is of
+the same block. `wires()` has every key of the schema by its whole name.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from faults import NAMES
+
+from pipeline import tracking
+from pipeline.core import files
+from pipeline.data import store
+from pipeline.labelling import pseudo_labels
+from pipeline.params.check import load
+from stages.report import experiment, results
+
+TRAINED = ["teacher", *(f"{block}.{name}" for block, name in NAMES.items())]
+
+
+class Wire(NamedTuple):
+    """What a key does.
+
+    Attributes:
+        what: is made with it, see `wiring_project.MAKES`.
+        other: another value of it.
+        given: values of other keys, with either value.
+        also: values that must change with it.
+        watch: what of that is to differ; or the words with which the other value is refused.
+    """
+
+    what: str
+    other: Any
+    given: dict[str, Any] = {}
+    also: dict[str, Any] = {}
+    watch: Callable[[Path, str], Any] | str = ""
+
+
+# --- what is watched --------------------------------------------------------------------------
+
+
+def weights(folder: Path, what: str) -> list[str]:
+    """Of the model; of a pair, of both."""
+    made = [folder / "models" / name for name in (what, f"{what}-teacher")]
+    return [files.sha256(path / "model.safetensors") for path in made if path.exists()]
+
+
+def rows(folder: Path, what: str) -> list[dict[str, str]]:
+    """Of the model's curve."""
+    with open(folder / "models" / what / "curves.csv", encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def steps(folder: Path, what: str) -> list[str]:
+    """At which the curve was evaluated."""
+    return [row["step"] for row in rows(folder, what)]
+
+
+def accuracy(folder: Path, what: str) -> float:
+    """On val, of what ships."""
+    return files.read_json(folder / "models" / what / "card.json")["metrics"]["val_acc"]
+
+
+def labels(folder: Path, what: str) -> str:
+    """Pseudo-labels."""
+    return pseudo_labels.load(folder / "data/pseudo_labels/g1.safetensors")[0].digest()
+
+
+def images(folder: Path, what: str) -> dict:
+    """Which images are in which split of the data set."""
+    card = store.load(folder / "data/prepared" / ("base" if what == "base" else "t1")).card
+    return {key: card[key] for key in ("classes", "counts", "sha256")}
+
+
+def ships(folder: Path, what: str) -> str:
+    """The model that the report's gate lets through."""
+    return results(experiment(load())).verdict.ships
+
+
+def splits_read(folder: Path, what: str) -> list[str]:
+    """By the report."""
+    return list(results(experiment(load())).measured["teacher"].answers)
+
+
+def registered(folder: Path, what: str) -> str:
+    """What the report says of the registry, where nothing is tracked."""
+    made = results(experiment(load()))
+    of = (made.experiment, made.metrics, {}, made.verdict, folder / "report")
+    return tracking.record_pipeline(*of)
+
+
+# --- the keys of a model's training -----------------------------------------------------------
+
+PSEUDO_LABEL = {"start_step": 0, "ramp_steps": 0}
+BEGUN = {  # weights to begin with that are worth keeping, by the block of a model
+    "teacher": {"pretrained": "one"},
+    "generations.g1": {"init": "teacher"},
+    "meta_pseudo_labels.m1": {"init": "teacher"},
+    "baselines.b1": {"pretrained": "one"},
+    "tasks.t1": {},
+}
+RUINED = {"steps": 6, "learning_rate": 3.0, "ema": 0.0, "evaluate_every": 1}
+ALONE = {"meta_pseudo_labels": {}, "baselines": {}, "tasks": {}}  # teacher and generation
+RESIDUAL = {"network": "resnet_9", "width": 0.125}
+TRAINING = {
+    "steps": 4,
+    "batch_size": 5,
+    "unlabelled_ratio": 2.0,
+    "unlabelled_weight": 0.5,
+    "optimizer": "adamw",
+    "learning_rate": 0.01,
+    "warmup_steps": 2,
+    "weight_decay": 0.1,
+    "clip_norm": 0.01,
+    "label_smoothing": 0.2,
+    "dropout": 0.0,
+    "stochastic_depth": 0.5,
+    "ema": 0.0,
+    "batch_norm": "separate",
+    "image_size": 12,
+    "labelled_view": "weak",
+    "flip": True,
+    "shift": 0,
+    "num_ops": 1,
+    "magnitude": 30,
+    "magnitude_std": 5.0,
+    "cutout": 0.5,
+    "keep": "best",
+    "evaluate_every": 1,
+    "train": "fc",
+}
+
+
+def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
+    """Of the shared block, which a student shows, and of each model's own."""
+    for place in ["", *TRAINED]:
+        model = place or "generations.g1"
+        what = model.split(".")[-1]
+        begun = {
+            f"{model}.{key}": pretrained if value == "one" else value
+            for key, value in BEGUN[model].items()
+        }
+        residual = {f"{model}.{key}": value for key, value in RESIDUAL.items()}
+        if not place:  # what all models share must suit them all
+            begun |= ALONE | {"teacher.pretrained": pretrained}
+            residual |= ALONE | {f"teacher.{key}": value for key, value in RESIDUAL.items()}
+        if what == "t1":
+            residual = {"tasks.t1.base": "r1"}
+        own = f"{place}.training" if place else "training"
+        ruined = {f"{own}.{key}": value for key, value in RUINED.items()}
+        given = {"keep": begun | ruined, "train": begun, "stochastic_depth": residual}
+        for key, other in TRAINING.items():
+            watch = steps if key == "evaluate_every" else weights
+            if key == "unlabelled_weight" and what != "g1":
+                watch = "has no teacher's pseudo-labels to weigh"
+            if key == "image_size" and what == "t1":
+                watch = "a task keeps the resolution of its base"
+            yield f"{own}.{key}", Wire(what, other, given.get(key, {}), watch=watch)
+
+
+FINE_TUNE = {"steps": 3, "learning_rate": 0.5, "image_size": 12}
+UNSURE = {"threshold": 0.97, "temperature": 0.02}  # for a confidence before sharpening
+METHODS = {  # for each option: another value, and what else is given
+    "pseudo_label": {
+        "weight": (1.0, PSEUDO_LABEL),
+        "threshold": (1.0, PSEUDO_LABEL),
+        "start_step": (2, PSEUDO_LABEL),
+        "ramp_steps": (5, PSEUDO_LABEL),
+    },
+    "uda": {
+        "weight": (2.0, {"threshold": 0.0}),
+        "threshold": (1.0, {"threshold": 0.0}),
+        "temperature": (1.0, {"threshold": 0.0}),
+        "ramp_steps": (5, {"threshold": 0.0}),
+        "weak_view": ("joint", {"threshold": 0.0}),
+        "confidence": ("sharpened", UNSURE | {"confidence": "plain"}),
+    },
+    "fixmatch": {
+        "weight": (2.0, {"threshold": 0.0}),
+        "threshold": (1.0, {"threshold": 0.0}),
+        "weak_view": ("joint", {"threshold": 0.0}),
+    },
+    "lwf": {
+        "weight": (5.0, {"warmup_steps": 1}),
+        "temperature": (5.0, {"warmup_steps": 1}),
+        "warmup_steps": (2, {"warmup_steps": 1}),
+    },
+}
+CONTINUAL = ["lwf"]  # in tasks alone
+
+
+def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
+    """What the blocks of models have in common: network, first weights, fine-tuning, methods."""
+    for place in TRAINED[:4]:
+        what = place.split(".")[-1]
+        network = {f"{place}.network": "small_cnn"} if what == "m1" else {}
+        given = {f"{place}.pretrained": pretrained}
+        also = {f"{place}.pretrained.sha256": another["sha256"]}
+        wrong = "is another file: its sha256 is"
+        yield f"{place}.network", Wire(what, "wide_cnn", watch=weights)
+        yield f"{place}.width", Wire(what, 0.5, network, watch=weights)
+        yield f"{place}.pretrained.file", Wire(what, another["file"], given, also, weights)
+        yield f"{place}.pretrained.sha256", Wire(what, another["sha256"], given, watch=wrong)
+        for key, other in FINE_TUNE.items():
+            given = {f"{place}.fine_tune": {"steps": 2, "learning_rate": 0.05, "image_size": 0}}
+            yield f"{place}.fine_tune.{key}", Wire(what, other, given, watch=weights)
+    for place in ["teacher", "generations.g1", "baselines.b1", "tasks.t1"]:
+        what = place.split(".")[-1]
+        for name, options in METHODS.items():
+            if name in CONTINUAL and place != "tasks.t1":
+                continue
+            for key, (other, given) in options.items():
+                block = {f"{place}.methods": {name: given}}
+                yield f"{place}.methods.{name}.{key}", Wire(what, other, block, watch=weights)
+
+
+# --- the other blocks -------------------------------------------------------------------------
+
+MEASURED = {"generations": {}, "meta_pseudo_labels": {}, "tasks": {}}  # what is there
+REPORT = {
+    "final": Wire("report", "b1", MEASURED, watch=ships),
+    "report.test": Wire("report", False, MEASURED, watch=splits_read),
+    "report.register": Wire("report", False, MEASURED, watch=registered),
+}
+LABELS = {
+    "transforms": ["identity", "flip"],
+    "threshold": 0.9,
+    "align": "uniform",
+    "share": 0.3,
+    "temperature": 2.0,
+    "kind": "hard",
+    "balance": 5,
+}
+PHOTOS = {"source": "folder", "root": "photos", "classes": ["a", "b"], "labels_per_class": 2}
+PHOTOS |= {"val": 0.3, "test": 0.3}
+DATA = {
+    "source": Wire("base", "folder", also=PHOTOS),
+    "root": Wire("base", "others", PHOTOS),
+    "size": Wire("base", 4, PHOTOS),
+    "classes": Wire("base", [0, 1, 2]),
+    "labels_per_class": Wire("base", 4),
+    "val": Wire("base", 0.2),
+    "test": Wire("base", 0.2),
+    "seed": Wire("base", 1),
+}
+STUDENT = {
+    "teacher": Wire("labels", "b1", watch=labels),
+    "init": Wire("g1", "teacher", watch=weights),
+}
+PAIR = {
+    "teacher": Wire("m1", "b1"),
+    "init": Wire("m1", "teacher"),
+    "feedback": Wire("m1", "inner_product"),
+    "labels": Wire("m1", "soft"),
+    "scale": Wire("m1", "sum"),
+    "baseline_decay": Wire("m1", 0.1),
+    "student_wait": Wire("m1", 1),
+    "teacher_learning_rate": Wire("m1", 0.1),
+    "reduced": Wire("m1", True),
+    "calibrator_width": Wire("m1", 64, {"reduced": True}),
+}
+UDA = METHODS["uda"].items()
+PAIR |= {f"uda.{key}": Wire("m1", other, {"uda": given}) for key, (other, given) in UDA}
+TASK = {
+    "base": Wire("t1", "b1"),
+    "scenario": Wire("t1", "task", watch=accuracy),
+    "classes": Wire("task", [9, 8], watch=images),
+    "labels_per_class": Wire("task", 4, watch=images),
+    "ce_over": Wire("t1", "all"),
+}
+
+
+def below(place: str, table: dict[str, Wire], watch: Callable) -> Iterator[tuple[str, Wire]]:
+    """The rows of a block by their whole names; `watch` where a row does not say."""
+    for key, wire in table.items():
+        given = {f"{place}.{k}": value for k, value in wire.given.items()}
+        also = {f"{place}.{k}": value for k, value in wire.also.items() if k != key}
+        yield f"{place}.{key}", Wire(wire.what, wire.other, given, also, wire.watch or watch)
+
+
+def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
+    """Every key of the schema.
+
+    Args:
+        pretrained, another: the blocks of two files of weights.
+    """
+    found = {"seed": Wire("teacher", 1, watch=weights), **REPORT}
+    found |= dict(below("data", DATA, images))
+    for place in ("labels", "generations.g1.labels"):
+        found |= {f"{place}.{key}": Wire("labels", v, watch=labels) for key, v in LABELS.items()}
+    found |= dict(below("generations.g1", STUDENT, weights))
+    found |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
+    found |= dict(below("tasks.t1", TASK, weights))
+    return found | dict(models(pretrained, another)) | dict(training(pretrained))
