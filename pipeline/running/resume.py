@@ -86,7 +86,9 @@ class Resume:
     def save(self, step: int, state: dict[str, Tensor], notes: dict) -> None:
         """Keep `state` and the JSON-able `notes` as the newest checkpoint."""
         tensors = {k: v.detach().cpu().contiguous() for k, v in state.items()}
-        data = save_tensors(tensors, metadata={"notes": json.dumps(notes)})
+        # their order too, which safetensors does not keep and a sum over them depends on
+        words = {"notes": json.dumps(notes), "order": json.dumps(list(tensors))}
+        data = save_tensors(tensors, metadata=words)
         name = f"step-{step:09d}-{hashlib.sha256(data).hexdigest()}.safetensors"
         files.write_bytes(self.folder / name, data)
         for old in self._newest_first()[KEPT:]:
@@ -102,7 +104,8 @@ class Resume:
         for path in self._newest_first():
             data = path.read_bytes()
             if hashlib.sha256(data).hexdigest() in path.name:
-                return load_tensors(data), _notes(data)
+                tensors, (order, notes) = load_tensors(data), _words(data)
+                return {name: tensors[name] for name in order}, notes
             path.unlink()
         return None
 
@@ -110,9 +113,11 @@ class Resume:
         return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
 
 
-def _notes(data: bytes) -> dict:
+def _words(data: bytes) -> tuple[list[str], dict]:
+    """The tensors' order, and the notes."""
     length = int.from_bytes(data[:8], "little")
-    return json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["notes"])
+    words = json.loads(data[8 : 8 + length])["__metadata__"]
+    return json.loads(words["order"]), json.loads(words["notes"])
 
 
 def _code() -> str:
