@@ -20,7 +20,7 @@ from pipeline.running.tracker import NullTracker
 from pipeline.training.fit import Trainings, evaluation, sizes, write
 from pipeline.training.images import TrainingImages
 from pipeline.training.learner import HeadLearner, Learner, below
-from pipeline.training.method import Blocks, Method, Setting, build, start
+from pipeline.training.method import Blocks, Method, Setting, build, finish, start
 from pipeline.training.model import ModelConfig
 from pipeline.training.recipe import Training
 
@@ -82,8 +82,7 @@ def extend(job: Extension) -> dict:
         learner = Learner(network, training, None, autocast, methods, columns)
         streams = labelled | brought
         history = trainings.fit(learner, streams, evaluate)
-        for method in methods.values():
-            method.finish(replace(setting, network=learner.weights))
+        finish(methods, replace(setting, network=learner.weights))
         card["images_seen"] = seen + learner.images_seen(sizes(streams))
         card["metrics"] = evaluate(learner)
         return write(learner.weights, card, history, memory(methods))
@@ -153,13 +152,13 @@ def recall(methods: Mapping[str, Method], setting: Setting, base: dict, job: Ext
     stored = checkpoint.load_memory(folder(job), base)
     columns = columns_of(base)
     for name, method in methods.items():
-        method.state = below(stored, f"{name}/")
+        method.state = {k: v.to(job.run.device) for k, v in below(stored, f"{name}/").items()}
         if not method.consolidates or method.state:
             continue
         for place, head in enumerate(base["heads"]):
             images = replace(setting.images, dataset=tasks.dataset(head["task"]))
             now = Blocks(columns[:place], columns[place], columns[place])
-            method.finish(replace(setting, blocks=now, images=images, teachers={}))
+            finish({name: method}, replace(setting, blocks=now, images=images, teachers={}))
 
 
 def describe(job: Extension, base: dict, unlabelled: bool) -> dict:

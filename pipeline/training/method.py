@@ -170,7 +170,18 @@ def start(methods: Mapping[str, Method], setting: Setting) -> dict[str, Stream]:
     """Let every method begin; returns the streams that they bring."""
     streams: dict[str, Stream] = {}
     for name, method in methods.items():
-        torch.manual_seed(randomness.torch_seed(setting.seed, setting.name, "method", name))
+        _seed(setting, "method", name)
         method.start(setting)
         streams |= method.streams(setting)
     return streams
+
+
+def finish(methods: Mapping[str, Method], setting: Setting) -> None:
+    """Let every method end."""
+    for name, method in methods.items():
+        _seed(setting, "finish", name)
+        method.finish(setting)
+
+
+def _seed(setting: Setting, purpose: str, name: str) -> None:
+    torch.manual_seed(randomness.torch_seed(setting.seed, setting.name, purpose, name))
