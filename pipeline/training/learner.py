@@ -79,6 +79,8 @@ class Learner:
         Args:
             sizes: images of each part of a batch.
         """
+        for method in self.methods.values():
+            sizes = {**sizes, **method.adds}
         apart = {name for method in self.methods.values() for name in method.apart}
         parts = [num for name, num in sizes.items() if name not in apart]
         own = [sum(parts)] if self.training.batch_norm == "joint" else parts

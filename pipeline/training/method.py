@@ -6,6 +6,7 @@ paper's values; and one line in its family's dict.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -67,7 +68,8 @@ class Method:
         layers: names of the network's inner layers whose outputs it wants in `output.maps`.
         passes: further forward passes over the images of the joint pass at each step, by other
             networks; they count as images seen.
-        apart: its streams whose images are not in the joint pass, but in one of their own.
+        adds: images of each part that it makes itself, by name: `batch` adds them.
+        apart: its parts whose images are not in the joint pass, but in one of their own.
         warmup_steps: steps that train the new head alone, before all others.
         state: named tensors: all that a resumed training, or the next task, needs of it.
         module: weights of its own, trained with the network's by its optimiser; or None.
@@ -83,6 +85,7 @@ class Method:
     excludes: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     passes = 0
+    adds: Mapping[str, int] = MappingProxyType({})
     apart: tuple[str, ...] = ()
     warmup_steps = 0
 
@@ -102,7 +105,7 @@ class Method:
         return {}
 
     def batch(self, batch: dict[str, Part]) -> dict[str, Part]:
-        """The batch for the joint pass."""
+        """The batch for the joint pass; images are bytes, or floats in 0..1."""
         return batch
 
     def losses(
