@@ -69,11 +69,23 @@ class Stream:
 class Part(NamedTuple):
     """One stream's share of a batch."""
 
-    images: Tensor  # uint8 (n, C, H, W)
+    images: Tensor  # uint8 (n, C, H, W); floats in 0..1 if a method made them
     targets: Tensor | None  # (n, K)
     weights: Tensor | None  # (n,)
     rows: Tensor  # int64 (n,): which samples of the stream
     soft: bool = False  # whether the targets are probabilities, see `Stream`
+
+
+def in_one_type(batch: dict[str, Part]) -> dict[str, Part]:
+    """The parts with all images as floats in 0..1 if some are: else bytes beside them in one tensor
+    would be floats in 0..255."""
+    if len({part.images.dtype for part in batch.values()}) == 1:
+        return batch
+    return {name: part._replace(images=_in_floats(part.images)) for name, part in batch.items()}
+
+
+def _in_floats(images: Tensor) -> Tensor:
+    return images.float() / 255 if images.dtype == torch.uint8 else images
 
 
 class Batches:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.data.batches import Part
+from pipeline.data.batches import Part, in_one_type
 from pipeline.networks.batch_norm import check_one_image
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.networks.feature_maps import FeatureMaps
@@ -126,6 +126,7 @@ class Learner:
     def losses(self, batch: dict[str, Part]) -> tuple[Output, dict[str, Tensor]]:
         """The joint output, and `loss` (the weighted sum) with its named parts."""
         self.train_mode()
+        batch = in_one_type(batch)
         output = self.forward([part.images for part in batch.values()])
         losses = {}
         for (name, part), rows in zip(batch.items(), places(batch).values()):
