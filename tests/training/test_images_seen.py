@@ -1,17 +1,15 @@
 """`images_seen` of every kind of training against a count of real forward passes."""
 
-import numpy as np
 import pytest
 import torch
 from conftest import tiny_values, write_params
+from counts import Count
 from jobs import extension, job, with_tasks
-from torch.nn.modules.module import register_module_forward_pre_hook
 
 from pipeline.continual.extend import extend
 from pipeline.data import tasks
 from pipeline.meta.train import PAIRS, learn_with_teacher
 from pipeline.networks import checkpoint, evaluate
-from pipeline.networks.classifier import Classifier
 from pipeline.students.learn import learn
 from pipeline.training.learner import Learner
 from stages import pseudo_label, student
@@ -19,41 +17,6 @@ from stages import pseudo_label, student
 TUNE = {"fine_tune": {"steps": 3, "learning_rate": 0.01, "image_size": 0}}
 SEPARATE = {"batch_norm": "separate"}
 APART, JOINT = {"uda": {}}, {"uda": {"weak_view": "joint"}}
-
-
-class Count:
-    """Images that go through classifiers, of whatever network, but for evaluations on val."""
-
-    def __init__(self, monkeypatch):
-        self.by_network: dict[int, int] = {}
-        self._on, self._infer = True, evaluate.infer
-        self._hook = register_module_forward_pre_hook(self._forward)
-        monkeypatch.setattr(evaluate, "infer", self._inferring)
-
-    def _forward(self, module, inputs):
-        if self._on and isinstance(module, Classifier):
-            number = id(module)
-            self.by_network[number] = self.by_network.get(number, 0) + len(inputs[0])
-
-    def _inferring(self, network, images, *rest, **named):
-        self._on = not self._is_val(images)
-        try:
-            return self._infer(network, images, *rest, **named)
-        finally:
-            self._on = True
-
-    def _is_val(self, images) -> bool:
-        """Of the base task, and perhaps of `t1` behind it."""
-        base, new = (tasks.dataset(name).array("val") for name in ("base", "t1"))
-        given = np.asarray(images)
-        return any(np.array_equal(given, val) for val in (base, np.concatenate([base, new])))
-
-    @property
-    def total(self) -> int:
-        return sum(self.by_network.values())
-
-    def close(self) -> None:
-        self._hook.remove()
 
 
 @pytest.fixture
