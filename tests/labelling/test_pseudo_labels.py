@@ -1,14 +1,12 @@
-"""Filter, balance and sharpen: exact counts and identities; and the file, bit for bit."""
+"""Filter, balance and sharpen: exact counts and identities."""
 
 import numpy as np
 import pytest
-from conftest import flipped
 
 from pipeline.core.errors import UserError
 from pipeline.labelling import pseudo_labels
 from pipeline.labelling.rule import Labels
 
-CLASSES = ["a", "b", "c", "d"]
 PLAIN = Labels(threshold=0.0, share=1.0, temperature=1.0, kind="soft", balance="none")
 
 
@@ -194,59 +192,6 @@ def test_probabilities_that_are_not_finite_are_refused(probs, bad):
     probs[17, 2] = bad
     with pytest.raises(UserError, match="not finite"):
         made(probs)
-
-
-# --- the file ---------------------------------------------------------------------------------
-
-METADATA = {"teacher": {"name": "t", "sha256": "0"}, "unlabelled": "1", "classes": CLASSES}
-
-
-@pytest.fixture
-def path(tmp_path, probs):
-    path = tmp_path / "g1.safetensors"
-    pseudo_labels.save(path, made(probs[:8], balance="equal"), **METADATA)
-    return path
-
-
-def test_the_file_comes_back_as_it_went_in(path, probs):
-    written = made(probs[:8], balance="equal")
-    read, metadata = pseudo_labels.load(path)
-    assert metadata == {"schema": 2, "kind": "soft", **METADATA}
-    kinds = {"index": np.int64, "probs": np.float16, "label": np.int64, "weight": np.float32}
-    for name, kind in kinds.items():
-        assert getattr(read, name).dtype == kind
-        assert np.array_equal(getattr(read, name), getattr(written, name))
-
-
-def test_the_same_labels_give_the_same_bytes(path, probs, tmp_path):
-    again = tmp_path / "again"
-    pseudo_labels.save(again, made(probs[:8], balance="equal"), **dict(reversed(METADATA.items())))
-    assert again.read_bytes() == path.read_bytes()
-    pseudo_labels.save(again, made(probs[:8], seed=1, balance=30), **METADATA)
-    assert again.read_bytes() != path.read_bytes()
-
-
-@pytest.mark.parametrize(("mask", "start"), [(0x01, 0), (0x10, 1), (0x80, 2)])
-def test_any_flipped_byte_is_refused(path, mask, start):
-    for _ in flipped(path, range(start, path.stat().st_size, 3), mask):
-        with pytest.raises(UserError):
-            pseudo_labels.load(path)
-    pseudo_labels.load(path)
-
-
-@pytest.mark.parametrize("size", [0, 7, 300, -1])
-def test_a_cut_file_is_refused(path, size):
-    path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(UserError, match="cannot be read"):
-        pseudo_labels.load(path)
-
-
-def test_a_missing_file_and_another_schema_are_refused(path, tmp_path, probs, monkeypatch):
-    with pytest.raises(UserError, match="no such file"):
-        pseudo_labels.load(tmp_path / "nowhere")
-    monkeypatch.setattr(pseudo_labels, "SCHEMA", 3)
-    with pytest.raises(UserError, match="schema 2, this version reads 3"):
-        pseudo_labels.load(path)
 
 
 # --- distribution alignment -------------------------------------------------------------------
