@@ -146,7 +146,7 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
             for key, value in BEGUN[model].items()
         }
         residual = {f"{model}.{key}": value for key, value in RESIDUAL.items()}
-        if not place:  # what all models share must suit them all
+        if not place:  # what all models share must do for them all
             begun |= ALONE | {"teacher.pretrained": pretrained}
             residual |= ALONE | {f"teacher.{key}": value for key, value in RESIDUAL.items()}
         if what == "t1":

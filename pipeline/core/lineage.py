@@ -11,7 +11,7 @@ class Entry(NamedTuple):
     block: str  # of params.yaml that makes it, e.g. `generations`
     parent: str | None  # the model that taught it or that it extends; None: from labels
     stage: str  # of DVC, e.g. `student@g1`
-    methods: tuple[str, ...] = ()  # that it learns by, beside its labels
+    methods: tuple[str, ...] = ()  # that it learns by, besides its labels
 
     @property
     def taught_by(self) -> str:

@@ -123,7 +123,7 @@ def test_fixed_form_compiles_without_a_break_and_agrees():
     assert torch.equal(compiled(images, torch.from_numpy(drawn["kind"])), augment(images, drawn))
 
 
-def test_fixed_forms_never_look_at_data():
+def test_fixed_forms_never_wait_for_data():
     """Tensors without data stand in for a GPU's: whatever would wait for a value raises."""
     tables = copy.copy(RandAugment().tables(16, 16, torch.device("cpu")))
     with FakeTensorMode():

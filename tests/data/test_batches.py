@@ -85,12 +85,11 @@ def test_an_image_that_comes_twice_in_a_batch_gets_two_views():
 
 
 def test_one_stream_does_not_change_another():
-    alone, beside = batches()(5), batches(pseudo=stream(7, size=4))(5)
-    assert list(beside) == ["labelled", "pseudo"] and len(beside["pseudo"].rows) == 7
-    assert same({"labelled": alone["labelled"]}, {"labelled": beside["labelled"]})
+    alone, both = batches()(5), batches(pseudo=stream(7, size=4))(5)
+    assert list(both) == ["labelled", "pseudo"] and len(both["pseudo"].rows) == 7
+    assert same({"labelled": alone["labelled"]}, {"labelled": both["labelled"]})
     assert (
-        beside["pseudo"].images[:4, 0, 0, 0].tolist()
-        != alone["labelled"].images[:, 0, 0, 0].tolist()
+        both["pseudo"].images[:4, 0, 0, 0].tolist() != alone["labelled"].images[:, 0, 0, 0].tolist()
     )
 
 

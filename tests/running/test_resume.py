@@ -115,7 +115,7 @@ def test_a_second_trainer_in_this_folder_is_refused(folder):
         pass
 
 
-def test_a_second_trainer_elsewhere_works_beside_the_first(folder, monkeypatch):
+def test_a_second_trainer_elsewhere_works_apart_from_the_first(folder, monkeypatch):
     monkeypatch.setenv("DVC_ROOT", str(folder))
     (folder / "elsewhere").mkdir()
     with Resume("teacher", {"seed": 0}) as first:
@@ -126,7 +126,7 @@ def test_a_second_trainer_elsewhere_works_beside_the_first(folder, monkeypatch):
         assert checkpoints(second) == []
 
 
-def test_a_lock_whose_holder_has_not_written_its_name_yet_is_still_a_lock(folder):
+def test_a_lock_whose_holder_has_not_written_its_name_yet_is_a_lock_all_the_same(folder):
     with Resume("teacher", {"seed": 0}) as resume:
         for content in (None, ""):
             (resume.folder / "holder").unlink(missing_ok=True)
@@ -177,7 +177,7 @@ class Killed:
     Attributes:
         folder: the project.
         pid: of the killed trainer.
-        refusal: what a second trainer said while the first stood still.
+        refusal: what a second trainer said while the first was frozen.
         reached: step of its newest checkpoint.
     """
 
@@ -233,7 +233,7 @@ def stop_at_step(step: int, folders: dict, processes: dict) -> None:
 
 
 def refused(folder, train) -> str:
-    """What the user reads when `train` starts beside a trainer in `folder`."""
+    """What the user reads when `train` starts next to a trainer in `folder`."""
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError) as caught:
         patch.chdir(folder)
         train()

@@ -1,4 +1,4 @@
-"""Told to stop: the exit code, the checkpoint, the end of the tracker's run, the orphan."""
+"""Asked to stop: the exit code, the checkpoint, the end of the tracker's run, the orphan."""
 
 import os
 import signal

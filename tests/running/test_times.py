@@ -1,4 +1,4 @@
-"""Times are kept beside the results, by stage, and only of stages."""
+"""Times are kept apart from the results, by stage, and only of stages."""
 
 import subprocess
 import sys

@@ -1,0 +1,110 @@
+"""Settings of the machine: from its file, from the environment, or refused in a line."""
+
+import pytest
+import torch
+
+from pipeline.core import machine
+from pipeline.core.errors import UserError
+from pipeline.core.machine import Machine
+
+SMALL = torch.nn.Linear(4, 4)
+
+
+@pytest.fixture(autouse=True)
+def plain(tmp_path, monkeypatch):
+    """A folder of its own, no settings, and torch as it was afterwards."""
+    monkeypatch.chdir(tmp_path)
+    for name in Machine.model_fields:
+        monkeypatch.delenv(f"LINEAGE_{name.upper()}", raising=False)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_without_a_file_everything_has_its_default():
+    assert machine.load() == Machine()
+
+
+def test_a_file_sets_and_the_environment_wins(tmp_path, monkeypatch):
+    (tmp_path / "machine.yaml").write_text("threads: 3\ndtype: bfloat16\n")
+    monkeypatch.setenv("LINEAGE_THREADS", "5")
+    monkeypatch.setenv("LINEAGE_COMPILE", "true")
+    assert machine.load() == Machine(threads=5, dtype="bfloat16", compile=True)
+
+
+def test_the_file_is_the_projects_own_also_in_a_copy_of_it(tmp_path, monkeypatch):
+    (tmp_path / "machine.yaml").write_text("threads: 3\n")
+    (tmp_path / "copy").mkdir()
+    monkeypatch.chdir(tmp_path / "copy")
+    assert machine.load().threads == 0
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert machine.load().threads == 3 and machine.root() == tmp_path.resolve()
+
+
+BAD = {
+    "device": "gpu",
+    "threads": "-1",
+    "dtype": "float16",
+    "deterministic": "perhaps",
+    "resident_gigabytes": "-0.1",
+    "compile": "maybe",
+    "checkpoint_seconds": "0",
+}
+
+
+def test_every_setting_is_broken_below():
+    assert BAD.keys() == Machine.model_fields.keys()
+
+
+@pytest.mark.parametrize(("name", "value"), BAD.items())
+@pytest.mark.parametrize("variable", [False, True])
+def test_a_setting_out_of_range_is_one_line_that_says_where_it_stands(
+    tmp_path, monkeypatch, name, value, variable
+):
+    if variable:
+        monkeypatch.setenv(f"LINEAGE_{name.upper()}", value)
+    else:
+        (tmp_path / "machine.yaml").write_text(f"{name}: {value}\n")
+    with pytest.raises(UserError) as caught:
+        machine.load()
+    (line,) = caught.value.lines
+    where = f"LINEAGE_{name.upper()}" if variable else str(tmp_path / "machine.yaml")
+    assert line.startswith(f"error: {where} ({name}): ") and line.endswith("; fix: correct it")
+
+
+def test_all_wrong_settings_are_reported_at_once(tmp_path):
+    (tmp_path / "machine.yaml").write_text("thread: 3\ndtype: float16\n")
+    with pytest.raises(UserError) as caught:
+        machine.load()
+    assert len(caught.value.lines) == 2
+    assert any(
+        "unknown key 'thread'; fix: did you mean 'threads'?" in x for x in caught.value.lines
+    )
+
+
+def test_a_device_that_is_not_there_is_one_line():
+    number = torch.cuda.device_count()
+    with pytest.raises(UserError, match=f"device: 'cuda:{number}' cannot be used .*fix: use auto"):
+        machine.device(Machine(device=f"cuda:{number}"))
+
+
+def test_a_device_is_found():
+    assert machine.device(Machine(device="cpu")) == torch.device("cpu")
+    assert machine.device(Machine()).type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(("threads", "expected"), [(0, 1), (2, 2)])
+def test_a_small_network_has_one_thread_and_full_precision(threads, expected):
+    with machine.configure(Machine(threads=threads), SMALL, 32**2)():
+        assert torch.get_num_threads() == expected
+        assert not torch.is_autocast_enabled("cpu")
+
+
+def test_a_large_network_has_all_cores_and_bf16_where_that_is_fast(monkeypatch):
+    pixels = machine.SMALL_NETWORK // sum(w.numel() for w in SMALL.parameters()) + 1
+    monkeypatch.setattr(machine, "_cores", lambda: 2)
+    for fast in (True, False):
+        monkeypatch.setattr(machine, "_fast_bf16", lambda device, fast=fast: fast)
+        with machine.configure(Machine(), SMALL, pixels)():
+            assert torch.get_num_threads() == 2
+            assert torch.is_autocast_enabled("cpu") is fast
