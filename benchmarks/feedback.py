@@ -24,9 +24,10 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from pipeline.data.batches import Part
-from pipeline.meta.pair import MetaPseudoLabels
+from pipeline.meta.pair import Pair
 from pipeline.networks.batch_norm import batch_statistics
 from pipeline.training.learner import cross_entropy, full
 
@@ -68,8 +69,8 @@ class Found(NamedTuple):
 class Teacher:
     """The teacher's one pass: labels to draw, and the way back to its weights."""
 
-    def __init__(self, pair: MetaPseudoLabels, batch: dict[str, Part]):
-        self.draw = lambda: pair._targets(self.logits)
+    def __init__(self, pair: Pair, batch: dict[str, Part]):
+        self.draw = lambda: pair.targets(self.logits)
         self.logits, _ = pair.teacher.ask(batch)
         self.probs = self.logits.detach().softmax(1)  # (N, K)
         self._weights = [w for w in pair.teacher.network.parameters() if w.requires_grad]
@@ -93,7 +94,7 @@ class Student:
         seed: of the dropout mask.
     """
 
-    def __init__(self, pair: MetaPseudoLabels, batch: dict[str, Part], seed: int):
+    def __init__(self, pair: Pair, batch: dict[str, Part], seed: int):
         self.pair, self.labelled = pair, batch["labelled"]
         self.joint = torch.cat([part.images for part in (self.labelled, batch["unlabelled"])])
         self.exact = copy.deepcopy(pair.network).double()
@@ -106,8 +107,14 @@ class Student:
         self._start = [value.detach().clone() for value in self._moved]
         torch.manual_seed(seed)
         pair.train_mode()
-        logits = full(pair._on_copies(batch["unlabelled"].images).logits)
-        self._log_p, self._points = logits.log_softmax(1), list(pair._weights.values())
+        # by weights that the optimiser's steps in place leave alone
+        copies = {
+            n: w.detach().clone().requires_grad_() for n, w in pair.network.named_parameters()
+        }
+        with pair.autocast():
+            output = functional_call(pair.network, copies, (batch["unlabelled"].images,))
+        logits = full(output.logits)
+        self._log_p, self._points = logits.log_softmax(1), list(copies.values())
         self._labels = torch.zeros_like(logits).requires_grad_()
 
     def gradient(self, targets: Tensor) -> list[Tensor]:
@@ -139,8 +146,6 @@ class Student:
             group["nesterov"] = setting.momentum > 0
         for weight, grad in zip(self._weights, gradient):
             weight.grad = grad.clone()  # Nesterov's momentum is added in place
-        names = [name for name, _ in self.pair.network.named_parameters()]
-        self.pair._grads = dict(zip(names, gradient))
         self.pair.optimizer.step()
 
     def losses(self, autocast: Autocast | None, images: Tensor) -> dict[str, float]:
@@ -154,7 +159,7 @@ class Student:
             torch._foreach_copy_(list(self.exact.parameters()), self._weights)
         found = {
             EXACT: _loss(self.exact, self.labelled, self.labelled.images),
-            "loss_difference": float(self.pair._labelled_loss(self.labelled)),
+            "loss_difference": float(self.pair.labelled_loss(self.labelled).detach()),
         }
         if autocast is None:
             return found
@@ -164,17 +169,28 @@ class Student:
 
     def labelled_gradient(self) -> list[Tensor]:
         """Of the labelled loss at the weights of now."""
-        return list(self.pair._labelled_gradient(self.labelled).values())
+        return list(torch.autograd.grad(self.pair.labelled_loss(self.labelled), self._weights))
+
+    def product(self, gradient: Sequence[Tensor]) -> float:
+        """The inner product after the step by this gradient."""
+        names = [name for name, _ in self.pair.network.named_parameters()]
+        return float(self.pair.downhill(self.labelled, dict(zip(names, gradient))))
+
+    @property
+    def coefficient(self) -> float:
+        """d theta' / d gradient, with the sign turned."""
+        group = self.pair.optimizer.param_groups[0]
+        return group["lr"] * (1 + (group["momentum"] if group["nesterov"] else 0.0))
 
     def curvature(self, direction: Sequence[Tensor]) -> list[Tensor]:
         """The Hessian of the labelled loss at the weights of now, times `direction`."""
-        loss = self.pair._loss_of(self.labelled)
+        loss = self.pair.labelled_loss(self.labelled)
         slope = torch.autograd.grad(loss, self._weights, create_graph=True)
         return torch.autograd.grad(_dot(slope, direction), self._weights)
 
 
 def measure(
-    pair: MetaPseudoLabels,
+    pair: Pair,
     batch: dict[str, Part],
     seed: int,
     settings: Sequence[Setting],
@@ -226,7 +242,7 @@ def _slopes(
     """The derivatives of h* and of the inner product by the labels (N, K), at the mean gradient."""
     mean = [torch.stack(grads).mean(0) for grads in zip(*gradients)]
     student.step(mean, setting)
-    coefficient = student.pair._coefficient
+    coefficient = student.coefficient
     downhill = student.labelled_gradient()
     bend = student.curvature(mean)
     early = [slope - coefficient * more for slope, more in zip(downhill, bend)]
@@ -248,7 +264,7 @@ def _feedback(
         student.step(gradient, setting)
         new = student.losses(autocast, student.labelled.images)
         row = {name: old[name] - new[name] for name in new}
-        rows.append(row | {"inner_product": float(student.pair._product(student.labelled))})
+        rows.append(row | {"inner_product": student.product(gradient)})
     return {name: torch.tensor([row[name] for row in rows]).double() for name in rows[0]}
 
 

@@ -13,7 +13,7 @@ from benchmarks.feedback import BF16_LOSSES, BF16_PASS, ESTIMATORS, OTHER_BATCH
 from pipeline.report.figures import BLUE, OCHRE, ORANGE, ROSE, TEAL, VIOLET, canvas, png
 
 RESULTS = Path("benchmarks/results")
-RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of plain SGD, beside the rate of the run
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of plain SGD; the run has one of its own
 DIFFERENCE, PRODUCT = ESTIMATORS
 TOLD = (
     "Lines: means of 3 seeds, bands: from the least to the greatest. Above: solid or dotted with "

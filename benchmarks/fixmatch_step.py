@@ -18,13 +18,12 @@ from torchvision import transforms
 
 from benchmarks import photographs
 from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
+from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.data.batches import Batches, Stream
 from pipeline.methods.semi_supervised.fixmatch import FixMatch
 from pipeline.networks import NETWORKS
 from pipeline.networks.classifier import Classifier
-from pipeline.params import FixMatch as Options
 from pipeline.params.check import load
-from pipeline.training.fit import views
 from pipeline.training.learner import Learner
 from pipeline.training.recipe import Training
 
@@ -42,13 +41,14 @@ def recipe(labelled: int = LABELLED, unlabelled: int = UNLABELLED) -> Training:
 def classifier(layout: torch.memory_format) -> Classifier:
     """WRN-28-2 with a head of ten classes."""
     torch.manual_seed(0)
-    network = Classifier(NETWORKS["wrn_28_2"](3, 1.0, 0.0), {"base": CLASSES}, MEAN, STD)
+    network = Classifier(NETWORKS["wrn_28_2"].build(3, 1.0, 0.0), {"base": CLASSES}, MEAN, STD)
     return network.to(memory_format=layout)
 
 
 def our_batches(images: Tensor, training: Training) -> Batches:
     """Labelled images in the weak view, unlabelled ones in both views."""
-    weak, strong = views(training, tuple(images.shape[1:]))
+    weak = WeakView(flip=training.flip, shift=training.shift)
+    strong = StrongView(weak, RandAugment(n=training.num_ops, m=training.magnitude))
     targets = torch.eye(CLASSES, device=images.device)[torch.arange(len(images)) % CLASSES]
     others = partial(Stream, images, None, training.num_unlabelled, order="unlabelled")
     streams = {
@@ -63,10 +63,10 @@ def ours(images: Tensor, weak_view: str = "apart", *, bf16: bool = True) -> Call
     """A step of our learner on our batches."""
     training = recipe()
     batches = our_batches(images, training)
-    method = FixMatch(Options(weight=1.0, threshold=0.0, weak_view=weak_view))
+    method = FixMatch(FixMatch.Options(threshold=0.0, weak_view=weak_view))
     network = classifier(torch.channels_last if bf16 else torch.contiguous_format)
     autocast = partial(torch.autocast, images.device.type, torch.bfloat16, enabled=bf16)
-    learner = Learner(network, training, autocast=autocast, methods=[method])
+    learner = Learner(network, training, autocast=autocast, methods={"fixmatch": method})
     return lambda: learner.step(batches(learner.num_steps))
 
 

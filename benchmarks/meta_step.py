@@ -30,10 +30,11 @@ from benchmarks.fixmatch_step import (
     recipe,
 )
 from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
-from pipeline.core.machine import Machine, suit
+from pipeline.core.machine import Machine, configure
 from pipeline.data.batches import Part
 from pipeline.meta.options import MetaPseudoLabels as Options
-from pipeline.meta.pair import ConsistentTeacher, MetaPseudoLabels
+from pipeline.meta.pair import ConsistentTeacher, Pair
+from pipeline.meta.train import PAIRS
 from pipeline.networks.classifier import Classifier
 from pipeline.training.learner import Learner, full
 from pipeline.training.recipe import Training
@@ -43,7 +44,7 @@ FEEDBACKS = ("loss_difference", "inner_product")
 
 
 class Conventional:
-    """The update of `MetaPseudoLabels` (hard labels) as public ports write it.
+    """The update of a `Pair` (hard labels) as public ports write it.
 
     Optimiser, schedule and average are the learner's. Without BatchNorm the weights come out the
     same; with it, images that share a pass share its statistics, as they do in the ports.
@@ -124,10 +125,11 @@ def ours(
     options: Options,
     teacher: Classifier,
     autocast: Callable[[], AbstractContextManager] = nullcontext,
-) -> MetaPseudoLabels:
+) -> Pair:
     """The pair as the pipeline makes it."""
     labels = ConsistentTeacher(teacher, training, options, autocast)
-    return MetaPseudoLabels(network, training, options, labels, autocast)
+    kind = PAIRS[options.labels, options.corrected_by]
+    return kind(network, training, options, labels, autocast)
 
 
 def pictures(images: Tensor) -> Callable[[int], Batch]:
@@ -149,15 +151,15 @@ def pictures(images: Tensor) -> Callable[[int], Batch]:
 
 
 def learning(
-    way: Callable[..., MetaPseudoLabels | Conventional],
+    way: Callable[..., Pair | Conventional],
     training: Training,
     feedback: str,
     settings: Machine,
     device: torch.device | str = "cpu",
-) -> MetaPseudoLabels | Conventional:
+) -> Pair | Conventional:
     """A student and a teacher on their device, as the machine's settings have them."""
     student, teacher = (classifier(torch.contiguous_format).to(device) for _ in range(2))
-    autocast, _ = (suit(settings, network, 32 * 32) for network in (student, teacher))
+    autocast, _ = (configure(settings, network, 32 * 32) for network in (student, teacher))
     options = Options(teacher="teacher", feedback=feedback)
     return way(student, training, options, teacher, autocast)
 
@@ -166,7 +168,7 @@ def arms(images: Tensor, feedback: str, threads: int) -> dict[str, Callable[[], 
     """The conventional step, with one thing of ours, and ours."""
     training = recipe()
     drawn = our_batches(images, training)
-    plain, suited = (Machine(threads=threads, dtype=dtype) for dtype in ("float32", "auto"))
+    plain, fitted = (Machine(threads=threads, dtype=dtype) for dtype in ("float32", "auto"))
 
     def arm(
         way: Callable, batches: Callable[[int], Batch], settings: Machine
@@ -178,8 +180,8 @@ def arms(images: Tensor, feedback: str, threads: int) -> dict[str, Callable[[], 
         "conventional": arm(Conventional, pictures(images), plain),
         "with our views on uint8": arm(Conventional, drawn, plain),
         "with our passes": arm(ours, pictures(images), plain),
-        "with machine.suit's format": arm(Conventional, pictures(images), suited),
-        "with all three: ours": arm(ours, drawn, suited),
+        "with our number format": arm(Conventional, pictures(images), fitted),
+        "with all three: ours": arm(ours, drawn, fitted),
     }
 
 

@@ -1,8 +1,8 @@
 """Studies: the same chain over arms and seeds, a row each in a committed CSV.
 
 A row that stands in the file is not computed again, so a study can be stopped and continued; its
-`recipe`, a hash of the params, tells rows of other params apart. (Rows without one are older than
-that column and count.)
+`recipe`, a hash of the params that differ from their defaults, tells rows of other params apart.
+(Rows without one are older than that column and count.)
 Chains run two at a time, each on one thread in a temporary folder, with no tracking of their own;
 each finished row is a run in the MLflow experiment `lineage-studies`. Hyper-parameters are chosen
 on val with one set of seeds (`report.test: false`), claims are made on other seeds.
@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.core import files
+from pipeline.core.yaml_file import read
+from pipeline.params.schema import Params
 
 PROCESSES = 2
 
@@ -56,12 +58,14 @@ class Study:
 
     def values(self, arm: str, seed: int) -> dict:
         """The params of an arm at a seed."""
-        return changed(_values(self.params), self.arms[arm], seed, self.test)
+        return changed(read(self.params).values, self.arms[arm], seed, self.test)
 
     def recipe(self, arm: str) -> str:
         """What tells an arm's params from others: neither the seed nor where images lie matters,
-        nor a part that is switched off."""
-        values = {key: value for key, value in self.values(arm, 0).items() if value != {}}
+        nor a part that is switched off, nor a default that is written out."""
+        params = Params.model_validate(self.values(arm, 0))
+        values = params.model_dump(by_alias=True, exclude_defaults=True)
+        values = {key: value for key, value in values.items() if value != {}}
         values["data"] = {k: v for k, v in values["data"].items() if k != "root"}
         return files.digest(values)[:12]
 
@@ -144,21 +148,19 @@ def chain(values: dict) -> dict[str, float]:
         try:
             files.write_json("params.yaml", values)  # JSON is YAML
             params = load()
+            scripts = {
+                "teacher": [teacher],
+                "generations": [pseudo_label, student],
+                "meta_pseudo_labels": [meta_pseudo_labels],
+                "baselines": [baseline],
+                "tasks": [prepare_task, extend],
+            }
             prepare.main()
-            teacher.main()
-            for name in params.tasks:
-                prepare_task.main([name])
-            for name in list(params.models())[1:]:
-                if name in params.tasks:
-                    extend.main([name])
-                elif name in params.baselines:
-                    baseline.main([name])
-                elif pair := params.pair(name):
-                    if pair == name:  # its teacher comes with it
-                        meta_pseudo_labels.main([name])
-                else:
-                    pseudo_label.main([name])
-                    student.main([name])
+            for name, entry in params.lineage().entries.items():
+                if name not in params.places()[name]:
+                    continue  # what a pair's teacher becomes comes with its student
+                for stage in scripts[entry.block]:
+                    stage.main([name] if entry.block != "teacher" else [])
             report.main()
             seconds = round(time.monotonic() - started, 1)
             return files.read_json("report/metrics.json") | {"seconds": seconds}
@@ -197,14 +199,8 @@ def _cell(values: list[float]) -> str:
     return f"{mean:.2f} ± {half:.2f}"
 
 
-def _values(path: Path) -> dict:
-    from pipeline.core.yaml_file import read
-
-    return read(path).values
-
-
 def _one_thread() -> None:
-    from pipeline import signals
+    from pipeline.running import signals
 
     signals.end_with_parent()  # else a killed study would leave its chains running
     os.environ |= {"LINEAGE_THREADS": "1", "LINEAGE_TRACKING": "off", "OMP_NUM_THREADS": "1"}

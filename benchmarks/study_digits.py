@@ -21,11 +21,11 @@ MODELS = ["teacher", "g1", "g2", "g3", "t1", "t1_ft"]
 
 
 def study() -> Study:
-    """The default chain and the fine-tuning beside its task."""
+    """The default chain, and its task by fine-tuning."""
     task = read(Path("params.yaml")).values["tasks"]["t1"]
     return Study(
         name="study_digits",
-        arms={"default": {"tasks.t1_ft": {**task, "methods": []}, "report.register": False}},
+        arms={"default": {"tasks.t1_ft": {**task, "methods": {}}, "report.register": False}},
         seeds=range(100, 124),
         columns=[f"{split}/{name}" for split in ("acc", "val_acc") for name in MODELS]
         + [f"forgetting/{name}" for name in ("t1", "t1_ft")]

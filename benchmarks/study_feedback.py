@@ -35,7 +35,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 
@@ -51,11 +51,16 @@ from pipeline.core import files, machine, randomness
 from pipeline.core.machine import Machine
 from pipeline.core.yaml_file import read
 from pipeline.data import store
-from pipeline.data.batches import Batches
-from pipeline.meta.pair import ConsistentTeacher, MetaPseudoLabels
-from pipeline.networks.classifier import Classifier, checkpoint
+from pipeline.data.batches import Batches, Part
+from pipeline.meta.feedback import LossDifference
+from pipeline.meta.pair import ConsistentTeacher
+from pipeline.meta.train import streams
+from pipeline.networks import checkpoint
+from pipeline.networks.classifier import Classifier
 from pipeline.params.check import load
-from pipeline.students.learn import Job, begin, describe, streams
+from pipeline.running import run as running
+from pipeline.running.tracker import NullTracker
+from pipeline.students.learn import Job, begin, describe
 from stages import prepare, teacher
 
 CPU = torch.device("cpu")
@@ -77,10 +82,10 @@ PAIR = {
     "tasks": {},
     "final": "m",
 }
-TOLD = ["correlation", "correlation_steps", "sign_raw", "sign", "cosine", "length", "variance"]
+SHOWN = ["correlation", "correlation_steps", "sign_raw", "sign", "cosine", "length", "variance"]
 
 
-class Watched(MetaPseudoLabels):
+class Watched(LossDifference):
     """Notes at every step what either estimator says, whichever corrects.
 
     Attributes:
@@ -93,11 +98,11 @@ class Watched(MetaPseudoLabels):
         self._grads = {n: w.grad.clone() for n, w in self.network.named_parameters()}
         super().advance()
 
-    def _feedback(self, labelled, logits, targets, old):
-        slope = float(self._product(labelled))
-        found = super()._feedback(labelled, logits, targets, old)
-        self.seen.append((float(found[0]), slope))
-        return found
+    def measure(self, labelled: Part) -> Tensor:
+        slope = float(self.downhill(labelled, self._grads))
+        difference = super().measure(labelled)
+        self.seen.append((float(difference), slope))
+        return difference
 
 
 @dataclass
@@ -218,12 +223,14 @@ def begun(seed: int) -> Iterator[Run]:
             teacher.main()
             taught, card = checkpoint.load("models/teacher", CPU)
             data = store.load("data/prepared/base")
-            job = Job("m", load(), data, {"teacher": card["sha256"]}, pair=True)
-            network, _ = begin(job, describe(job), CPU)
-            labels = ConsistentTeacher(taught, job.training, job.spec)
-            pair = Watched(network, job.training, job.spec, labels)
+            config = load().config("m")
+            started = replace(running.begin("feedback", "m", seed, NullTracker()), device=CPU)
+            job = Job(config, data, started, {"teacher": card["sha256"]})
+            network, _ = begin(job, describe(job, unlabelled=True))
+            labels = ConsistentTeacher(taught, config.training, config.options)
+            pair = Watched(network, config.training, config.options, labels)
             pair.seen = []
-            yield Run(seed, pair, Batches(streams(job, Machine(), CPU), seed=seed, model="m"))
+            yield Run(seed, pair, Batches(streams(job), seed=seed, model="m"))
         finally:
             os.chdir(before)
 
@@ -246,7 +253,7 @@ def write(path: Path, rows: list[dict]) -> None:
 
 
 def main() -> None:
-    """Measure, write, draw, tell."""
+    """Measure, write, draw, print."""
     torch.set_num_threads(1)
     started = time.monotonic()
     rows, averages = [], []
@@ -266,12 +273,12 @@ def main() -> None:
 
 def table(rows: list[dict]) -> str:
     """Means over steps, with 95 % intervals over seeds, of every condition under momentum."""
-    lines = [f"| momentum | condition | {' | '.join(TOLD)} |", "|---" * (len(TOLD) + 2) + "|"]
+    lines = [f"| momentum | condition | {' | '.join(SHOWN)} |", "|---" * (len(SHOWN) + 2) + "|"]
     for momentum, name in product((0.9, 0.0), CONDITIONS):
         mine = [r for r in rows if r["condition"] == name and r["rate"] not in RATES]
         mine = [r for r in mine if r["momentum"] == momentum]
         cells = []
-        for column in TOLD:
+        for column in SHOWN:
             by_seed = [[r[column] for r in mine if r["seed"] == seed] for seed in SEEDS]
             cells.append("{:.3g} ± {:.2g}".format(*mean_interval(np.array(by_seed).mean(1))))
         lines.append(f"| {momentum} | {name} | {' | '.join(cells)} |")

@@ -1,4 +1,4 @@
-"""Meta Pseudo Labels beside Noisy Student and UDA, at equal images.
+"""Meta Pseudo Labels against Noisy Student and UDA, at equal images.
 
 `python -m benchmarks.study_meta` (`make study-meta`) continues two CSVs in `benchmarks/results/`
 and prints the tables of `benchmarks/RESULTS.md`:
@@ -31,7 +31,7 @@ from benchmarks.study_noisy_student import (
     models_table,
 )
 
-CONSISTENCY = {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0}
+CONSISTENCY = {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "confidence": "plain"}
 PAIRS = {"m1": "loss_difference", "m2": "none"}
 LABELLED_PASSES = {"inner_product": 1, "loss_difference": 2, "none": 0}
 
@@ -65,7 +65,7 @@ PAIR = {"batch_size": 24, "unlabelled_ratio": 3}
 
 
 def digits() -> Study:
-    """Two generations; and the pairs beside UDA, all with the last generation's network."""
+    """Two generations; and the pairs and UDA, all with the last generation's network."""
     common = {"tasks": {}, "report.register": False}
     wide = {"network": "wide_cnn"}
     first = {"teacher": "teacher", "network": "small_cnn"}

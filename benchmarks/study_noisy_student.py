@@ -1,4 +1,4 @@
-"""Noisy Student beside its yardsticks, and what each part of it is worth.
+"""Noisy Student against baselines, and what each part of it is worth.
 
 `python -m benchmarks.study_noisy_student` (`make study-noisy-student`) continues two CSVs in
 `benchmarks/results/` and prints the tables of `benchmarks/RESULTS.md`:
@@ -7,7 +7,7 @@
 - `noisy_student_cifar10`: the preset cifar10-cpu, with `--images` a folder that holds CIFAR-10 as
   `train/<class>/` and `test/<class>/`; without it that study is left out.
 
-Yardsticks: `supervised` has the last generation's network and noise, but labels alone, for as many
+Baselines: `supervised` has the last generation's network and noise, but labels alone, for as many
 steps (on CIFAR-10, where students go on from their teachers' weights, of all generations together);
 `uda` and `fixmatch` see as many images as the whole lineage, all forward passes counted: those of
 the training of every model and those that made the pseudo-labels.
@@ -23,10 +23,9 @@ import numpy as np
 
 from benchmarks.study import Study, mean_interval, paired, rows, run
 
-FIXMATCH = {"learner": "fixmatch", "fixmatch": {"weight": 1.0, "threshold": 0.95}}
+FIXMATCH = {"methods": {"fixmatch": {"weight": 1.0, "threshold": 0.95}}}
 UDA = {
-    "learner": "uda",
-    "uda": {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0},
+    "methods": {"uda": {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0}},
 }
 
 # --- digits -----------------------------------------------------------------------------------
@@ -42,20 +41,20 @@ def each(key: str, value: object) -> dict[str, object]:
 
 
 def digits() -> Study:
-    """Two generations and their yardsticks; then arms of one generation, each with one change.
+    """Two generations and their baselines; then arms of one generation, each with one change.
     At a seed all have the same teacher, but for `no EMA`."""
     first = {"teacher": "teacher", "network": "small_cnn"}
     wide = {"network": "wide_cnn"}
     fewer = {"training": {"steps": DIGITS_STEPS, "warmup_steps": 50}}
-    yardsticks = {
-        "supervised": {"learner": "supervised", **wide},
+    baselines = {
+        "supervised": wide,
         "uda": {**UDA, **wide, **fewer},
         "fixmatch": {**FIXMATCH, **wide, **fewer},
     }
     common = {"tasks": {}, "report.register": False}
     default = {
         "generations": {"g1": first, "g2": {"teacher": "g1", **wide}},
-        "baselines": yardsticks,
+        "baselines": baselines,
         "final": "g2",
     }
     one = {"generations": {"g1": first}, "final": "g1"}
@@ -80,7 +79,7 @@ def digits() -> Study:
         name="noisy_student_digits",
         arms=arms | {arm: common | one | change for arm, change in changes.items()},
         seeds=range(200, 210),
-        columns=[f"acc/{name}" for name in ("teacher", *STUDENTS, *yardsticks)]
+        columns=[f"acc/{name}" for name in ("teacher", *STUDENTS, *baselines)]
         + [f"val_acc/{name}" for name in ("teacher", *STUDENTS)]
         + [f"pseudo_labels/{name}/{what}" for name in STUDENTS for what in WHAT]
         + ["seconds"],
@@ -92,7 +91,7 @@ WHAT = ("accuracy", "kept_share")
 
 # --- CIFAR-10 ---------------------------------------------------------------------------------
 
-PRESET = Path("presets/cifar10-cpu/params.yaml")
+PRESET = Path("presets/cifar10-cpu.yaml")
 GENERATIONS = ("g1", "g2", "g3")
 # teacher, g1, g2, g3, labelling under two transforms
 CIFAR10_IMAGES = 2500 * 128 + (3000 + 3000 + 4000) * 64 * 6 + 3 * 2 * 41_000
@@ -100,15 +99,15 @@ CIFAR10_STEPS = round(CIFAR10_IMAGES / (64 * 15))  # a step: labelled, weak and 
 
 
 def cifar10(images: Path, seeds: range, test: bool) -> Study:
-    """The preset as it is, and the two yardsticks each by itself."""
+    """The preset as it is, and two baselines each by itself."""
     common = {"data.root": str(images.resolve()), "report.register": False}
     model = {"network": "resnet_9", "width": 0.25}
     alone = {"generations": {}, "teacher.training": {"steps": 1, "warmup_steps": 0}}
     arms = {"lineage": dict(common)}
     for name, options in {"uda": UDA, "fixmatch": FIXMATCH}.items():
         training = {"steps": CIFAR10_STEPS, "unlabelled_ratio": 7, "labelled_view": "weak"}
-        yardstick = {name: {**options, **model, "training": training}}
-        arms[name] = common | alone | {"baselines": yardstick, "final": name}
+        baseline = {name: {**options, **model, "training": training}}
+        arms[name] = common | alone | {"baselines": baseline, "final": name}
     return Study(
         name="noisy_student_cifar10",
         arms=arms,

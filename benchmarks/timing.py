@@ -12,7 +12,7 @@ import torch
 
 
 def parser(description: str, rounds: int) -> argparse.ArgumentParser:
-    """What every timing asks for: images, rounds (so many if not told), threads."""
+    """What every timing asks for: images, rounds (with a default), threads."""
     found = argparse.ArgumentParser(description=description)
     found.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
     found.add_argument("--rounds", type=int, default=rounds)

@@ -7,7 +7,7 @@ All variants extend the same generation in one chain. `python -m benchmarks.tune
 from benchmarks.study import Study, run, summary
 
 
-def task(methods: list[str], rate: float, steps: int, weight: float = 1.0) -> dict:
+def task(methods: dict, rate: float, steps: int) -> dict:
     """A variant of the default task."""
     return {
         "base": "g3",
@@ -15,20 +15,24 @@ def task(methods: list[str], rate: float, steps: int, weight: float = 1.0) -> di
         "classes": ["8", "9"],
         "labels_per_class": 10,
         "methods": methods,
-        "lwf": {"weight": weight, "temperature": 2.0, "warmup_steps": 100},
         "training": {"learning_rate": rate, "steps": steps},
     }
 
 
+def lwf(weight: float = 1.0) -> dict:
+    """Learning without Forgetting, of this weight."""
+    return {"lwf": {"weight": weight, "temperature": 2.0, "warmup_steps": 100}}
+
+
 TASKS = {
-    "lwf05": task(["lwf"], 0.05, 400),
-    "lwf01": task(["lwf"], 0.01, 400),
-    "lwf01short": task(["lwf"], 0.01, 200),
-    "lwf003": task(["lwf"], 0.003, 400),
-    "lwf01w4": task(["lwf"], 0.01, 400, weight=4.0),
-    "ft05": task([], 0.05, 400),
-    "ft01": task([], 0.01, 400),
-    "ft003": task([], 0.003, 400),
+    "lwf05": task(lwf(), 0.05, 400),
+    "lwf01": task(lwf(), 0.01, 400),
+    "lwf01short": task(lwf(), 0.01, 200),
+    "lwf003": task(lwf(), 0.003, 400),
+    "lwf01w4": task(lwf(weight=4.0), 0.01, 400),
+    "ft05": task({}, 0.05, 400),
+    "ft01": task({}, 0.01, 400),
+    "ft003": task({}, 0.003, 400),
 }
 STUDY = Study(
     name="tune_tasks",

@@ -8,7 +8,7 @@ prints either table for a validation draw of seeds 1000 to 1009; settings were c
 
 The toy is that of Pham et al. 2021 (arXiv:2003.10580), section 3.1: three labelled points a moon,
 drawn at random, and here 1,000 unlabelled ones; noise 0.1. Network, optimiser, rate and steps are
-the same in every arm, the noise on labelled points is what suits the arm best, and no arm is told
+the same in every arm, the noise on labelled points is what is best for the arm, and no arm knows
 more than the six labels. The teacher's consistency loss (UDA) compares a point with the point moved
 a little, so a boundary costs by the points that it passes and is cheapest in the gap: it is this
 loss that finds the moons, as the arms without feedback show.
@@ -27,10 +27,11 @@ from torch import Tensor, nn
 from benchmarks.study import mean_interval
 from pipeline.core import randomness
 from pipeline.data.batches import Batches, Stream
+from pipeline.meta.options import Consistency
 from pipeline.meta.options import MetaPseudoLabels as Options
-from pipeline.meta.pair import ConsistentTeacher, MetaPseudoLabels
+from pipeline.meta.pair import ConsistentTeacher
+from pipeline.meta.train import PAIRS
 from pipeline.networks.classifier import Classifier
-from pipeline.params import UDA
 from pipeline.params.check import load
 from pipeline.training.learner import Learner
 from pipeline.training.recipe import Training
@@ -164,27 +165,28 @@ def pair(
     steps: int,
     feedback: str = "loss_difference",
     weight: float = CONSISTENCY,
-    told: bool = True,
+    labelled_loss: bool = True,
 ) -> tuple[Classifier, Classifier]:
     """A student by Meta Pseudo Labels, never fine-tuned on the labels, and its teacher.
 
     Args:
         feedback: `loss_difference` or `none`.
         weight: of the teacher's consistency loss.
-        told: whether the teacher has a loss on the labels; else it hears of them by feedback only.
+        labelled_loss: whether the teacher has one; else labels reach it by feedback only.
     """
-    uda = UDA(weight=weight, threshold=0.0, temperature=1.0, ramp_steps=0)
+    uda = Consistency(weight=weight, threshold=0.0, temperature=1.0)
     options = Options(
         teacher="t",
-        teacher_learning_rate=RATE if told else RATE_BY_FEEDBACK,
+        teacher_learning_rate=RATE if labelled_loss else RATE_BY_FEEDBACK,
         feedback=feedback,
         student_wait=steps // 4,
         uda=uda,
     )
     student, teacher = network(seed, "student"), network(seed, "teacher")
     labels = ConsistentTeacher(teacher, recipe(steps), options)
-    labels.loss_weights["labelled"] = float(told)
-    learner = MetaPseudoLabels(student, recipe(steps), options, labels)
+    labels.loss_weights["labelled"] = float(labelled_loss)
+    kind = PAIRS[options.labels, options.corrected_by]
+    learner = kind(student, recipe(steps), options, labels)
     sizes = dict(JITTER_OF_PAIR)
     streams = {"labelled": labelled(moons, sizes.pop("labelled"))}
     for name, size in sizes.items():
@@ -213,7 +215,7 @@ def feedback_arms(moons: Moons, seed: int, steps: int) -> dict[str, Classifier]:
     settings = {
         f"consistency {WEAK}": {"weight": WEAK},
         "no consistency": {"weight": 0.0},
-        "no consistency, teacher has no labels": {"weight": 0.0, "told": False},
+        "no consistency, teacher has no labels": {"weight": 0.0, "labelled_loss": False},
     }
     return {
         f"{name}; feedback: {feedback}": pair(moons, seed, steps, feedback, **options)[0]

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_meta import IMAGES, compare, expected_correction, learner, truth_for_hard_labels
+from pairs import IMAGES, compare, expected_correction, learner, truth_for_hard_labels
 
 from benchmarks import study_feedback
 from benchmarks.feedback import (

@@ -9,11 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.meta_step import Conventional, ours
 from pipeline.data.batches import Part
+from pipeline.meta.options import Consistency
 from pipeline.meta.options import MetaPseudoLabels as Options
-from pipeline.meta.pair import MetaPseudoLabels
+from pipeline.meta.pair import Pair
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.wide_resnet import WideResNet
-from pipeline.params import UDA
 
 CLASSES, LABELLED, UNLABELLED = 3, 2, 14
 WAYS = [ours, Conventional]
@@ -44,7 +44,7 @@ def pair(tiny):
     """Makes a student and its teacher in float64 that learn in one of the two ways."""
     changes = {"dropout": 0.0, "warmup_steps": 0, "ema": 0.9, "weight_decay": 1e-3}
     training = tiny.training.model_copy(update=changes)
-    uda = UDA(weight=2.0, threshold=0.63, temperature=0.7, ramp_steps=0, confidence="sharpened")
+    uda = Consistency(weight=2.0, threshold=0.63, temperature=0.7)
 
     def make(way, backbone=Tiny, **options):
         torch.manual_seed(0)
@@ -74,7 +74,7 @@ def batches(num: int, side: int = 2) -> list[dict[str, Part]]:
 
 def learners(pair) -> list:
     """The student's and the teacher's."""
-    return [pair if isinstance(pair, MetaPseudoLabels) else pair.student, pair.teacher]
+    return [pair if isinstance(pair, Pair) else pair.student, pair.teacher]
 
 
 @pytest.mark.parametrize("feedback", ["loss_difference", "inner_product"])
@@ -82,10 +82,10 @@ def test_both_ways_make_the_same_update(feedback, pair):
     ours, theirs = (pair(way, feedback=feedback, baseline_decay=0.5) for way in WAYS)
     for step, batch in enumerate(batches(2)):
         torch.manual_seed(step)
-        told = ours.step(batch)
+        noted = ours.step(batch)
         torch.manual_seed(step)
         theirs.step(batch)
-        assert 0 < told["uda_kept"] < 1 and told["feedback"] != 0
+        assert 0 < noted["uda_kept"] < 1 and noted["feedback"] != 0
     for one, other in zip(learners(ours), learners(theirs)):
         for mine, yours in [(one.network, other.network), (one.ema, other.ema)]:
             torch.testing.assert_close(mine.state_dict(), yours.state_dict())

@@ -1,11 +1,17 @@
 """Studies: which rows count, what arms are, and the differences they report."""
 
+import pickle
+
 import numpy as np
 import pytest
 from conftest import ROOT, tiny_values, write_params
+from projects import short_values
 
 from benchmarks import study, study_meta, study_noisy_student
 from benchmarks.study import DROP, Study
+from pipeline.core import files
+from pipeline.core.errors import UserError
+from pipeline.params.check import load
 from pipeline.params.schema import Params
 
 
@@ -55,6 +61,38 @@ def test_the_recipe_is_of_the_params_but_not_of_the_seed_or_the_folder(toy):
     assert toy.recipe("plain") != recipe
 
 
+def test_the_recipe_is_the_same_however_a_default_is_written(toy):
+    """The rows that were computed before a key was written out, or came, stay valid."""
+    recipe, values = toy.recipe("plain"), tiny_values()
+    values["teacher"] |= {"methods": {}, "training": {}}
+    values["training"]["train"] = "all"
+    write_params(toy.params.parent, values)
+    assert toy.recipe("plain") == recipe
+    values["training"]["train"] = "fc"
+    write_params(toy.params.parent, values)
+    assert toy.recipe("plain") != recipe
+
+
+def test_a_chain_runs_every_stage_of_its_params(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    measured = study.chain(tiny_values())
+    names = {key.split("/")[1] for key in measured if key.startswith("val_acc/")}
+    assert names == {"teacher", "g1", "g2", "m1", "m1-teacher", "b1", "t1"}
+    assert measured["seconds"] > 0 and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_study_computes_what_is_missing_and_appends_it(toy):
+    values = short_values() | {"baselines": {}, "meta_pseudo_labels": {}}
+    write_params(toy.params.parent, values)
+    study._append(toy, {"arm": "hard", "seed": 1, "recipe": toy.recipe("hard"), "val_acc/g1": 0.5})
+    table = study.run(toy)
+    assert {(row["arm"], row["seed"]) for row in table} == {
+        (arm, str(seed)) for arm in toy.arms for seed in toy.seeds
+    }
+    assert [row["val_acc/g1"] for row in table][0] == "0.5" and len(table) == 4
+
+
 def test_rows_older_than_the_column_count_and_can_be_continued(toy):
     toy.csv.parent.mkdir(parents=True)
     toy.csv.write_text("arm,seed,val_acc/g1\nplain,0,0.5\n")
@@ -64,9 +102,6 @@ def test_rows_older_than_the_column_count_and_can_be_continued(toy):
 
 def test_every_arm_of_the_studies_is_a_right_params_file(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    from pipeline import files
-    from pipeline.params.check import load
-
     found = [
         study_noisy_student.digits(),
         study_noisy_student.cifar10(tmp_path, range(1), test=False),
@@ -79,7 +114,7 @@ def test_every_arm_of_the_studies_is_a_right_params_file(tmp_path, monkeypatch):
             assert isinstance(load(tmp_path / "params.yaml"), Params), arm
 
 
-def test_yardsticks_see_as_many_images_as_the_lineage():
+def test_baselines_see_as_many_images_as_the_lineage():
     """Within a step of either: training of every model, labelling, all views counted."""
     module = study_noisy_student
     assert abs(module.DIGITS_STEPS * 24 * 11 - module.DIGITS_IMAGES) <= 24 * 11
@@ -105,10 +140,6 @@ def test_differences_are_seed_by_seed():
 
 def test_what_is_wrong_in_a_chain_travels_between_processes():
     """Else a study would hear of a broken pool."""
-    import pickle
-
-    from pipeline.core.errors import UserError
-
     faults = UserError.all([UserError("a", "is wrong", "mend it"), UserError("b", "too", "mend")])
     back = pickle.loads(pickle.dumps(faults))
     assert (back.lines, str(back)) == (faults.lines, str(faults))

@@ -34,7 +34,8 @@ def test_a_teacher_that_has_no_labels_learns_of_them_by_feedback_alone():
     for feedback, hears in (("loss_difference", True), ("none", False)):
         answers = [
             two_moons.says(
-                two_moons.pair(points, 0, 5, feedback, weight=0.0, told=False)[1], moons.unlabelled
+                two_moons.pair(points, 0, 5, feedback, weight=0.0, labelled_loss=False)[1],
+                moons.unlabelled,
             )
             for points in (moons, flipped)
         ]
