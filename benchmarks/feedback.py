@@ -1,6 +1,6 @@
 """What the estimators of Meta Pseudo Labels' feedback say of labels, from one frozen state.
 
-A pair stands still before a step, with one batch and one dropout mask; labels alone are drawn anew.
+A pair is frozen before a step, with one batch and one dropout mask; labels alone are drawn anew.
 For each draw the student makes its step, and every condition measures the feedback h of that step:
 
     reference   h* = L(theta) - L(theta'), losses in float64, of the very step that was made
@@ -157,15 +157,15 @@ class Student:
         """
         with torch.no_grad():
             torch._foreach_copy_(list(self.exact.parameters()), self._weights)
-        found = {
+        results = {
             EXACT: _loss(self.exact, self.labelled, self.labelled.images),
             "loss_difference": float(self.pair.labelled_loss(self.labelled).detach()),
         }
         if autocast is None:
-            return found
+            return results
         with autocast():
-            found[BF16_LOSSES] = _loss(self.pair.network, self.labelled, self.labelled.images)
-        return found | {OTHER_BATCH: _loss(self.pair.network, self.labelled, images)}
+            results[BF16_LOSSES] = _loss(self.pair.network, self.labelled, self.labelled.images)
+        return results | {OTHER_BATCH: _loss(self.pair.network, self.labelled, images)}
 
     def labelled_gradient(self) -> list[Tensor]:
         """Of the labelled loss at the weights of now."""
@@ -218,7 +218,7 @@ def measure(
         other.autocast = bf16(other.network)
         students[BF16_PASS] = Student(other, batch, seed)
     gradients = {name: [s.gradient(y) for y in labels] for name, s in students.items()}
-    found = []
+    results = []
     for setting in settings:
         plain = students[""]
         slopes = _slopes(plain, gradients[""], setting)
@@ -232,8 +232,8 @@ def measure(
                 noise = (1 - 1 / draws) * (rests * scores) @ rests.T
                 gram = vectors @ vectors.T
                 label = f"{kind}{name}"
-                found.append(Found(setting, label, h[kind], h[EXACT], scores, gram, noise))
-    return found
+                results.append(Found(setting, label, h[kind], h[EXACT], scores, gram, noise))
+    return results
 
 
 def _slopes(
@@ -246,8 +246,8 @@ def _slopes(
     downhill = student.labelled_gradient()
     bend = student.curvature(mean)
     early = [slope - coefficient * more for slope, more in zip(downhill, bend)]
-    found = {EXACT: downhill, "inner_product": early}
-    return {name: coefficient * student.slopes(direction) for name, direction in found.items()}
+    results = {EXACT: downhill, "inner_product": early}
+    return {name: coefficient * student.slopes(direction) for name, direction in results.items()}
 
 
 def _feedback(

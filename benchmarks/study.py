@@ -83,9 +83,9 @@ def rows(study: Study) -> list[dict[str, str]]:
     if not study.csv.is_file():
         return []
     with open(study.csv, encoding="utf-8", newline="") as file:
-        found = list(csv.DictReader(file))
+        results = list(csv.DictReader(file))
     recipes = {arm: study.recipe(arm) for arm in study.arms}
-    return [row for row in found if row.get("recipe") in (None, recipes.get(row["arm"]))]
+    return [row for row in results if row.get("recipe") in (None, recipes.get(row["arm"]))]
 
 
 def run(study: Study) -> list[dict[str, str]]:
@@ -103,10 +103,10 @@ def run(study: Study) -> list[dict[str, str]]:
             jobs[pool.submit(chain, study.values(arm, seed))] = (arm, seed)
         for count, job in enumerate(as_completed(jobs), 1):
             arm, seed = jobs[job]
-            found = job.result()
+            results = job.result()
             row = {"arm": arm, "seed": seed, "recipe": study.recipe(arm)}
-            _append(study, row | {k: found.get(k) for k in study.columns})
-            _track(study, arm, seed, found)
+            _append(study, row | {k: results.get(k) for k in study.columns})
+            _track(study, arm, seed, results)
             minutes = (time.monotonic() - started) / 60
             print(f"{study.name}: {count}/{len(waiting)} {arm} seed {seed}, {minutes:.1f} minutes")
     return rows(study)
@@ -220,9 +220,9 @@ def _append(study: Study, row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
-def _track(study: Study, arm: str, seed: int, found: dict[str, float]) -> None:
+def _track(study: Study, arm: str, seed: int, results: dict[str, float]) -> None:
     from pipeline import tracking
 
     with tracking.start("lineage-studies", f"{study.name}/{arm}/{seed}", {}) as tracker:
         tracker.params({"study": study.name, "arm": arm, "seed": seed})
-        tracker.metrics(found)
+        tracker.metrics(results)

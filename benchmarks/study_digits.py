@@ -37,9 +37,9 @@ def study() -> Study:
 
 def main() -> None:
     """Run what is missing and print means and paired differences, in %."""
-    found = study()
-    table = run(found)
-    print(summary(found, table))
+    results = study()
+    table = run(results)
+    print(summary(results, table))
     print("\n| difference, seed by seed | n | mean and 95 % interval | seeds above zero |")
     print("|---|---|---|---|")
     for after, before in PAIRS:

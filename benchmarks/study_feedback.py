@@ -130,9 +130,9 @@ class Run:
     def freeze(self) -> None:
         """Measure here."""
         own = Setting(self.pair.rate, 0.9)
-        found = self._measure([own, Setting(own.rate, 0.0)], BATCHES, _bf16)
+        results = self._measure([own, Setting(own.rate, 0.0)], BATCHES, _bf16)
         more = self._measure([Setting(rate, 0.0) for rate in RATES], RATE_BATCHES)
-        for (setting, name), mine in (found | more).items():
+        for (setting, name), mine in (results | more).items():
             columns = summary(mine)
             moving = setting == own and name in ESTIMATORS
             average = self.average(name, self.pair.options.baseline_decay) if moving else None
@@ -141,7 +141,7 @@ class Run:
         for name in ESTIMATORS:
             for decay, warmed in product(DECAYS, (False, True)):
                 kind = {"decay": decay, "warmed": int(warmed)}
-                left = variance(found[own, name], self.average(name, decay, warmed))
+                left = variance(results[own, name], self.average(name, decay, warmed))
                 self.baselines.append(self._head(name) | kind | {"variance": left})
 
     def _head(self, condition: str) -> dict:
@@ -150,30 +150,30 @@ class Run:
     def _measure(
         self, settings: list[Setting], num: int, bf16=None
     ) -> dict[tuple[Setting, str], list[Found]]:
-        found: dict[tuple[Setting, str], list[Found]] = {}
+        results: dict[tuple[Setting, str], list[Found]] = {}
         for now in range(self.pair.num_steps, self.pair.num_steps + num):
             seed = randomness.torch_seed(self.seed, "m", "labels", now)
             for one in measure(self.pair, self.batches(now), seed, settings, DRAWS, bf16):
                 if one.condition in CONDITIONS:
-                    found.setdefault((one.setting, one.condition), []).append(one)
-        return found
+                    results.setdefault((one.setting, one.condition), []).append(one)
+        return results
 
     def average(self, name: str, decay: float, warmed: bool = False) -> float:
         """The moving average of an estimator that the next step would subtract."""
-        found = 0.0
+        results = 0.0
         for step, seen in enumerate(self.pair.seen):
             keep = min(decay, (1 + step) / (10 + step)) if warmed else decay
-            found = keep * found + (1 - keep) * seen[ESTIMATORS.index(name)]
-        return found
+            results = keep * results + (1 - keep) * seen[ESTIMATORS.index(name)]
+        return results
 
 
-def summary(found: Sequence[Found]) -> dict[str, float]:
+def summary(results: Sequence[Found]) -> dict[str, float]:
     """The columns of a row (see above), from one condition in one setting on several batches."""
-    h, reference = (torch.stack([getattr(f, k) for f in found]) for k in ("h", "reference"))
+    h, reference = (torch.stack([getattr(f, k) for f in results]) for k in ("h", "reference"))
     signal = reference - reference.mean(1, keepdim=True)
     own, less = h - h.mean(1, keepdim=True), h - h.mean()
     spread = h.var(1).mean().sqrt()
-    (mine, both), (_, true) = gram(found)
+    (mine, both), (_, true) = gram(results)
     return {
         "offset": float(h.mean() / spread),
         "correlation": correlation(own, signal),
@@ -182,22 +182,22 @@ def summary(found: Sequence[Found]) -> dict[str, float]:
         "sign": share((less > 0) == (signal > 0)),
         "cosine": both / (mine * true) ** 0.5 if mine > 0 else float("nan"),
         "length": (max(mine, 0.0) / true) ** 0.5,
-        "variance": variance(found, h.mean()),
-        "variance_batch": variance(found, h.mean(1, keepdim=True)),
+        "variance": variance(results, h.mean()),
+        "variance_batch": variance(results, h.mean(1, keepdim=True)),
     }
 
 
-def variance(found: Sequence[Found], baseline: Tensor | float) -> float:
+def variance(results: Sequence[Found], baseline: Tensor | float) -> float:
     """Of a step's estimate with a baseline for (batches, draws), over the squared norm of the
     true mean."""
-    (mine, _), (_, true) = gram(found)
-    h, scores = (torch.stack([getattr(f, k) for f in found]) for k in ("h", "scores"))
+    (mine, _), (_, true) = gram(results)
+    h, scores = (torch.stack([getattr(f, k) for f in results]) for k in ("h", "scores"))
     return (float(((h - baseline).square() * scores).mean()) - mine) / true
 
 
-def gram(found: Sequence[Found]) -> list[list[float]]:
+def gram(results: Sequence[Found]) -> list[list[float]]:
     """Inner products of G and that of h*, the mean over batches, without the draws' noise."""
-    return (sum(one.gram - one.noise for one in found) / len(found)).tolist()
+    return (sum(one.gram - one.noise for one in results) / len(results)).tolist()
 
 
 def correlation(one: Tensor, other: Tensor) -> float:

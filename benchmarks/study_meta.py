@@ -95,8 +95,8 @@ def digits() -> Study:
 def columns(names: tuple[str, ...], pairs: tuple[str, ...]) -> list[str]:
     """What a row keeps of each model."""
     both = [*names, *(f"{name}-teacher" for name in pairs)]
-    found = [f"{split}/{name}" for split in ("acc", "val_acc", "images_seen") for name in both]
-    return [*found, "seconds"]
+    results = [f"{split}/{name}" for split in ("acc", "val_acc", "images_seen") for name in both]
+    return [*results, "seconds"]
 
 
 # --- CIFAR-10 ---------------------------------------------------------------------------------
@@ -137,12 +137,12 @@ def cifar10_pairs(images: Path, seeds: range) -> Study:
 def together(*tables: list[dict[str, str]]) -> list[dict[str, str]]:
     """One row a seed, of those that every table has; a later table fills what an earlier lacks."""
     by_seed = [{row["seed"]: row for row in table} for table in tables]
-    seeds = set.intersection(*(set(found) for found in by_seed))
+    seeds = set.intersection(*(set(results) for results in by_seed))
     merged = []
     for seed in sorted(seeds, key=int):
         row: dict[str, str] = {}
-        for found in by_seed:
-            row |= {key: value for key, value in found[seed].items() if value}
+        for results in by_seed:
+            row |= {key: value for key, value in results[seed].items() if value}
         merged.append(row | {"arm": "all"})
     return merged
 
@@ -162,9 +162,9 @@ def tables(table: list[dict[str, str]], names: tuple[str, ...], others: tuple[st
     return "\n\n".join([models, differences(gains(table, "m1", others))])
 
 
-def digits_tables(found: list[dict[str, str]]) -> str:
+def digits_tables(results: list[dict[str, str]]) -> str:
     """Of the rows of both arms."""
-    arms = [[row for row in found if row["arm"] == arm] for arm in ("lineage", "meta")]
+    arms = [[row for row in results if row["arm"] == arm] for arm in ("lineage", "meta")]
     for row in arms[0]:  # another teacher than the pairs'
         row["acc/teacher (400 steps)"] = row.pop("acc/teacher")
     names = ("g1", "g2", "teacher", "m1", "m1-teacher", "m2", "m2-teacher")

@@ -194,12 +194,12 @@ def cifar10_tables(study: Study, table: list[dict[str, str]]) -> str:
     """Every model; the last generation against the rest."""
     names = ("teacher", *GENERATIONS, "supervised", "uda", "fixmatch")
     arms = {name: name if name in study.arms else "lineage" for name in names}
-    found = {(row["arm"], row["seed"]): row for row in table}
+    results = {(row["arm"], row["seed"]): row for row in table}
     gains: dict[str, np.ndarray] = {}
     for name in ("teacher", "supervised", "uda", "fixmatch"):
-        seeds = [s for a, s in found if a == "lineage" and (arms[name], s) in found]
-        theirs = np.array([float(found[arms[name], s][f"acc/{name}"]) for s in seeds])
-        mine = np.array([float(found["lineage", s]["acc/g3"]) for s in seeds])
+        seeds = [s for a, s in results if a == "lineage" and (arms[name], s) in results]
+        theirs = np.array([float(results[arms[name], s][f"acc/{name}"]) for s in seeds])
+        mine = np.array([float(results["lineage", s]["acc/g3"]) for s in seeds])
         gains[f"g3 - {name}"] = 100 * (mine - theirs)
     return "\n\n".join([models_table(table, arms), differences(gains)])
 

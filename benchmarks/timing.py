@@ -13,11 +13,11 @@ import torch
 
 def parser(description: str, rounds: int) -> argparse.ArgumentParser:
     """What every timing asks for: images, rounds (with a default), threads."""
-    found = argparse.ArgumentParser(description=description)
-    found.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
-    found.add_argument("--rounds", type=int, default=rounds)
-    found.add_argument("--threads", type=int, default=1)
-    return found
+    results = argparse.ArgumentParser(description=description)
+    results.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
+    results.add_argument("--rounds", type=int, default=rounds)
+    results.add_argument("--threads", type=int, default=1)
+    return results
 
 
 def clock() -> tuple[str, Callable[[], float]]:

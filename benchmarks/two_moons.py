@@ -227,14 +227,14 @@ def feedback_arms(moons: Moons, seed: int, steps: int) -> dict[str, Classifier]:
 # --- what is shown
 
 
-def line(name: str, found: list[float]) -> str:
+def line(name: str, results: list[float]) -> str:
     """Mean, 95 % interval and least of accuracies, then each, in %."""
-    mean, half = mean_interval(100 * np.array(found))
-    each = " ".join(f"{100 * value:5.1f}" for value in found)
-    return f"{name:62} {mean:5.1f} ± {half:4.1f}   least {100 * min(found):5.1f}   {each}"
+    mean, half = mean_interval(100 * np.array(results))
+    each = " ".join(f"{100 * value:5.1f}" for value in results)
+    return f"{name:62} {mean:5.1f} ± {half:4.1f}   least {100 * min(results):5.1f}   {each}"
 
 
-def draw(path: Path, moons: Moons, networks: dict[str, Classifier], found: list[float]) -> None:
+def draw(path: Path, moons: Moons, networks: dict[str, Classifier], results: list[float]) -> None:
     """What networks say of the plane, side by side, each with its accuracy."""
     from matplotlib.figure import Figure
 
@@ -242,7 +242,7 @@ def draw(path: Path, moons: Moons, networks: dict[str, Classifier], found: list[
     x, y = np.meshgrid(np.linspace(-1.6, 2.6, 420), np.linspace(-1.15, 1.65, 280))
     plane = torch.from_numpy(np.stack([x.ravel(), y.ravel()], 1).astype(np.float32))
     panels = figure.subplots(1, len(networks), sharex=True, sharey=True)
-    for axes, (name, network), accuracy in zip(panels, networks.items(), found):
+    for axes, (name, network), accuracy in zip(panels, networks.items(), results):
         chance = says(network, plane.reshape(-1, 2, 1, 1))[:, 1].reshape(x.shape)
         pale = {"cmap": "RdBu_r", "vmin": -0.5, "vmax": 1.5}
         axes.contourf(x, y, chance, levels=np.linspace(0, 1, 21), **pale)
@@ -278,7 +278,7 @@ def main(arguments: Iterable[str] | None = None) -> dict[str, list[float]]:
             shown = dict(list(made.items())[:3])
             draw(options.out, moons, shown, [table[name][0] for name in shown])
     print(f"{split} accuracy in %, {options.seeds} seeds from {first}, 95 % interval")
-    print("\n".join(line(name, found) for name, found in table.items()))
+    print("\n".join(line(name, results) for name, results in table.items()))
     if not options.feedback:
         both = np.array([table["Meta Pseudo Labels"], table["student, feedback: none"]])
         mean, half = mean_interval(100 * (both[0] - both[1]))

@@ -46,7 +46,7 @@ def no_settings_left():
 
 
 def pytest_collection_modifyitems(items: list) -> None:
-    """What waits for `dvc repro` comes last: it runs beside the other tests meanwhile."""
+    """What waits for `dvc repro` comes last: it runs while the other tests do."""
     items.sort(key=lambda item: "reproduced" in item.fixturenames)
 
 

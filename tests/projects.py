@@ -57,7 +57,7 @@ def project(folder: Path, values: dict) -> Path:
 
 
 def short_values() -> dict:
-    """One generation, a yardstick, no task, no registry: what a real run shows, quickly."""
+    """One generation, a baseline, no task, no registry: what a real run shows, quickly."""
     values = tiny_values() | {"tasks": {}, "final": "g1"}
     del values["generations"]["g2"]
     values["report"]["register"] = False

@@ -103,7 +103,7 @@ class Hints(Method):
 
 
 class LwM(Method):
-    """Where the old model looks for its answer (Dhar et al. 2019, Grad-CAM)."""
+    """What the old model bases its answer on (Dhar et al. 2019, Grad-CAM)."""
 
     layers, passes = (LAYER,), 1
 
@@ -160,8 +160,8 @@ class Generator(Method):
         self._net = nn.Linear(8, setting.images.images("labelled")[0].numel())
         self._shape = setting.images.dataset.image_shape
         weights = {name: w.detach() for name, w in self._net.named_parameters()}
-        still = {f"momentum/{name}": torch.zeros_like(w) for name, w in weights.items()}
-        self.state = {f"weight/{name}": w for name, w in weights.items()} | still
+        momentum = {f"momentum/{name}": torch.zeros_like(w) for name, w in weights.items()}
+        self.state = {f"weight/{name}": w for name, w in weights.items()} | momentum
 
     def _images(self, weights):
         made = functional_call(self._net, weights, (torch.randn(4, 8),))

@@ -289,11 +289,11 @@ def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
     Args:
         pretrained, another: the blocks of two files of weights.
     """
-    found = {"seed": Wire("teacher", 1, watch=weights), **REPORT}
-    found |= dict(below("data", DATA, images))
+    keys = {"seed": Wire("teacher", 1, watch=weights), **REPORT}
+    keys |= dict(below("data", DATA, images))
     for place in ("labels", "generations.g1.labels"):
-        found |= {f"{place}.{key}": Wire("labels", v, watch=labels) for key, v in LABELS.items()}
-    found |= dict(below("generations.g1", STUDENT, weights))
-    found |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
-    found |= dict(below("tasks.t1", TASK, weights))
-    return found | dict(models(pretrained, another)) | dict(training(pretrained))
+        keys |= {f"{place}.{key}": Wire("labels", v, watch=labels) for key, v in LABELS.items()}
+    keys |= dict(below("generations.g1", STUDENT, weights))
+    keys |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
+    keys |= dict(below("tasks.t1", TASK, weights))
+    return keys | dict(models(pretrained, another)) | dict(training(pretrained))

@@ -77,7 +77,7 @@ class Part(NamedTuple):
 
 
 def in_one_type(batch: dict[str, Part]) -> dict[str, Part]:
-    """The parts with all images as floats in 0..1 if some are: else bytes beside them in one tensor
+    """The parts with all images as floats in 0..1 if some are: else bytes next to them in one tensor
     would be floats in 0..255."""
     if len({part.images.dtype for part in batch.values()}) == 1:
         return batch

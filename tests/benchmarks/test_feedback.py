@@ -35,8 +35,8 @@ def batch() -> dict[str, Part]:
 
 def rows(pair, batch, setting: Setting, draws: int) -> dict[str, dict[str, float]]:
     """The study's columns by condition."""
-    found = measure(pair, batch, 0, [setting], draws)
-    return {f.condition: study_feedback.summary([f]) for f in found}
+    results = measure(pair, batch, 0, [setting], draws)
+    return {f.condition: study_feedback.summary([f]) for f in results}
 
 
 @pytest.mark.parametrize("setting", [Setting(0.1, 0.0), Setting(1.0, 0.0), Setting(1.0, 0.9)])
@@ -54,11 +54,11 @@ def test_the_bias_is_that_of_all_labels_enumerated(training, batch):
     pair = learner(training, *setting, past=True, feedback="inner_product")
     truth = truth_for_hard_labels(pair, batch)
     cosine, length = compare(expected_correction(pair, batch), truth)
-    found = {f.condition: f for f in measure(pair, batch, 0, [setting], 300)}
-    row = study_feedback.summary([found["inner_product"]])
+    results = {f.condition: f for f in measure(pair, batch, 0, [setting], 300)}
+    row = study_feedback.summary([results["inner_product"]])
     assert row["cosine"] == pytest.approx(cosine, abs=0.004) and row["cosine"] < 0.999
     assert row["length"] == pytest.approx(length, rel=0.05)
-    mine = found["loss_difference"]
+    mine = results["loss_difference"]
     true = float((mine.gram - mine.noise)[0, 0])
     assert true == pytest.approx(float(truth.square().sum()), rel=0.1)
 

@@ -102,13 +102,13 @@ def test_rows_older_than_the_column_count_and_can_be_continued(toy):
 
 def test_every_arm_of_the_studies_is_a_right_params_file(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = [
+    results = [
         study_noisy_student.digits(),
         study_noisy_student.cifar10(tmp_path, range(1), test=False),
         study_meta.digits(),
         study_meta.cifar10_pairs(tmp_path, range(1)),
     ]
-    for one in found:
+    for one in results:
         for arm in one.arms:
             files.write_json(tmp_path / "params.yaml", one.values(arm, 0))
             assert isinstance(load(tmp_path / "params.yaml"), Params), arm
@@ -133,9 +133,9 @@ def test_pairs_see_as_many_images_whatever_their_feedback(feedback):
 def test_differences_are_seed_by_seed():
     rows = [("default", 0.5, 0), ("hard", 0.6, 0), ("default", 0.9, 1), ("hard", 0.8, 1)]
     table = [{"arm": a, "acc/g2": str(v), "seed": str(s)} for a, v, s in rows]
-    found = study_noisy_student.against(table, "hard", "acc/g2")
-    np.testing.assert_allclose(found, [10.0, -10.0])
-    assert study_noisy_student.line("x", found).startswith("| x | 2 | +0.00 ± ")
+    results = study_noisy_student.against(table, "hard", "acc/g2")
+    np.testing.assert_allclose(results, [10.0, -10.0])
+    assert study_noisy_student.line("x", results).startswith("| x | 2 | +0.00 ± ")
 
 
 def test_what_is_wrong_in_a_chain_travels_between_processes():

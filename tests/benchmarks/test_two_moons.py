@@ -22,7 +22,7 @@ def test_the_sets_of_points_are_apart_and_three_of_each_moon_are_labelled():
 def test_a_few_steps_give_a_table_and_a_picture(flags, tmp_path, capsys):
     out = tmp_path / "moons.png"
     table = two_moons.main([*flags, "--seeds", "2", "--steps", "3", "--out", str(out)])
-    assert all(len(found) == 2 and min(found) >= 0 for found in table.values())
+    assert all(len(results) == 2 and min(results) >= 0 for results in table.values())
     assert len(capsys.readouterr().out.splitlines()) == len(table) + (1 if flags else 2)
     assert out.exists() == (not flags)
 

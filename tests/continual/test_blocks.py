@@ -30,8 +30,8 @@ def test_a_growing_head_has_one_old_softmax_and_known_tasks_have_one_each(chain,
     job = extension("t2")
     task = job.task.model_copy(update={"scenario": scenario})
     job = replace(job, config=replace(job.config, options=task))
-    found = blocks(job, checkpoint.read_card("models/t1"), False)
-    assert found.old == old and found.new == slice(9, 10)
+    results = blocks(job, checkpoint.read_card("models/t1"), False)
+    assert results.old == old and results.new == slice(9, 10)
 
 
 @pytest.mark.parametrize(

@@ -66,9 +66,9 @@ def test_the_card_counts_every_image(dataset, arrays):
 def test_normalisation_is_that_of_the_training_images(dataset, arrays):
     images, _, split = arrays
     training = images[np.isin(split, ["labelled", "unlabelled"])] / 255
-    found = dataset.card["normalisation"]
-    assert found["mean"] == pytest.approx(training.mean((0, 2, 3)), abs=1e-6)
-    assert found["std"] == pytest.approx(training.std((0, 2, 3)), abs=1e-6)
+    results = dataset.card["normalisation"]
+    assert results["mean"] == pytest.approx(training.mean((0, 2, 3)), abs=1e-6)
+    assert results["std"] == pytest.approx(training.std((0, 2, 3)), abs=1e-6)
 
 
 def test_the_index_lists_every_image(dataset, arrays):

@@ -46,17 +46,17 @@ def counts(labels) -> list[int]:
 
 
 def test_the_plain_rule_keeps_everything_as_it_is(probs):
-    found = made(probs)
-    assert sorted(found.index) == list(range(200))
-    assert np.array_equal(found.probs, probs[found.index].astype(np.float16))
-    assert np.array_equal(found.label, probs.argmax(1)[found.index])
-    assert np.array_equal(found.weight, np.ones(200))
+    results = made(probs)
+    assert sorted(results.index) == list(range(200))
+    assert np.array_equal(results.probs, probs[results.index].astype(np.float16))
+    assert np.array_equal(results.label, probs.argmax(1)[results.index])
+    assert np.array_equal(results.weight, np.ones(200))
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 0.95])
 def test_the_threshold_keeps_what_reaches_it(probs, threshold):
-    found = made(probs, threshold=threshold)
-    assert set(found.index) == set(np.flatnonzero(probs.max(1) >= threshold))
+    results = made(probs, threshold=threshold)
+    assert set(results.index) == set(np.flatnonzero(probs.max(1) >= threshold))
 
 
 def test_a_confidence_at_the_threshold_is_kept():
@@ -69,9 +69,9 @@ def test_a_confidence_at_the_threshold_is_kept():
 )
 def test_the_share_is_of_each_class_rounded_up(rng, share, num, kept):
     probs = sure({0: rng.uniform(0.4, 1, num), 2: rng.uniform(0.4, 1, 2 * num)})
-    found = made(probs, share=share)
-    assert counts(found)[0] == kept
-    assert counts(found)[2] == int(np.ceil(round(2 * num * share, 9)))
+    results = made(probs, share=share)
+    assert counts(results)[0] == kept
+    assert counts(results)[2] == int(np.ceil(round(2 * num * share, 9)))
 
 
 def test_the_share_is_of_what_reached_the_threshold():
@@ -88,8 +88,8 @@ def test_the_most_confident_come_first_and_of_equals_the_earlier():
 @pytest.mark.parametrize("num", [1, 3, 5, 40])
 def test_balance_by_a_number_gives_every_class_so_many(num):
     probs = sure({0: [0.9, 0.8, 0.7, 0.6, 0.5], 1: [0.9, 0.8], 2: [0.7]})
-    found = made(probs, balance=num)
-    assert counts(found) == [num, num, num, 0]
+    results = made(probs, balance=num)
+    assert counts(results) == [num, num, num, 0]
 
 
 def test_equal_balance_is_the_mean_of_the_classes_that_have_any():
@@ -100,9 +100,9 @@ def test_equal_balance_is_the_mean_of_the_classes_that_have_any():
 
 def test_a_large_class_keeps_its_most_confident_and_a_small_one_all_with_repeats():
     probs = sure({0: [0.5, 0.9, 0.8, 0.7, 0.6], 1: [0.6, 0.9]})
-    found = made(probs, balance=3)
-    assert found.index[:3].tolist() == [1, 2, 3]
-    assert found.index[3:5].tolist() == [6, 5] and found.index[5] in (5, 6)
+    results = made(probs, balance=3)
+    assert results.index[:3].tolist() == [1, 2, 3]
+    assert results.index[3:5].tolist() == [6, 5] and results.index[5] in (5, 6)
 
 
 def test_repeats_are_random_but_the_same_for_the_same_seed():
@@ -136,9 +136,9 @@ def test_renaming_the_classes_renames_the_labels(probs):
 def test_the_temperature_is_that_of_the_softmax(probs, temperature):
     power = probs ** (1 / temperature)
     expected = power / power.sum(1, keepdims=True)
-    found = made(probs, temperature=temperature)
-    assert np.allclose(found.probs, expected[found.index], atol=1e-3)
-    assert np.array_equal(found.label, made(probs).label)
+    results = made(probs, temperature=temperature)
+    assert np.allclose(results.probs, expected[results.index], atol=1e-3)
+    assert np.array_equal(results.label, made(probs).label)
 
 
 def test_a_temperature_near_nothing_is_the_hard_label(probs):
@@ -157,14 +157,14 @@ def test_a_probability_of_zero_stays_one(probs):
 
 
 def test_hard_labels_are_one_hot_rows_of_the_label(probs):
-    found = made(probs, kind="hard", temperature=5.0)
-    assert np.array_equal(found.probs, np.eye(4, dtype=np.float16)[found.label])
+    results = made(probs, kind="hard", temperature=5.0)
+    assert np.array_equal(results.probs, np.eye(4, dtype=np.float16)[results.label])
 
 
 @pytest.mark.parametrize("rule", [{}, {"temperature": 0.3}, {"balance": 70}, {"kind": "hard"}])
 def test_targets_are_probabilities(probs, rule):
-    found = made(probs, **rule).probs.astype(np.float64)
-    assert (found >= 0).all() and np.allclose(found.sum(1), 1, atol=2e-3)
+    results = made(probs, **rule).probs.astype(np.float64)
+    assert (results >= 0).all() and np.allclose(results.sum(1), 1, atol=2e-3)
 
 
 # --- what is refused --------------------------------------------------------------------------
@@ -199,11 +199,11 @@ def test_probabilities_that_are_not_finite_are_refused(probs, bad):
 
 def test_alignment_is_the_papers_formula(probs):
     prior = np.array([0.4, 0.3, 0.2, 0.1])
-    found = pseudo_labels.align(probs, prior)
+    results = pseudo_labels.align(probs, prior)
     wanted = probs * prior / probs.mean(0)
     wanted /= wanted.sum(1, keepdims=True)
-    np.testing.assert_allclose(found, wanted, rtol=1e-12)
-    np.testing.assert_allclose(found.sum(1), 1)
+    np.testing.assert_allclose(results, wanted, rtol=1e-12)
+    np.testing.assert_allclose(results.sum(1), 1)
 
 
 def test_a_prior_that_is_the_mean_already_changes_nothing(probs):
@@ -219,8 +219,8 @@ def test_alignment_brings_the_mean_nearer_to_the_prior(probs):
 
 def test_a_class_that_nobody_predicts_at_all_stays_empty():
     probs = np.array([[0.75, 0.25, 0.0], [0.5, 0.5, 0.0]])
-    found = pseudo_labels.align(probs, np.full(3, 1 / 3))
-    assert np.isfinite(found).all() and (found[:, 2] == 0).all()
+    results = pseudo_labels.align(probs, np.full(3, 1 / 3))
+    assert np.isfinite(results).all() and (results[:, 2] == 0).all()
 
 
 def test_alignment_comes_after_the_threshold_and_before_the_rest(rng):
@@ -228,16 +228,16 @@ def test_alignment_comes_after_the_threshold_and_before_the_rest(rng):
     logits = rng.normal(0, 1.5, (300, 4)) + [1.0, 0.3, 0.0, -0.3]
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     rule = {"threshold": 0.5, "align": "uniform", "temperature": 0.5, "balance": 40}
-    found = made(probs, **rule)
+    results = made(probs, **rule)
     kept = np.flatnonzero(probs.max(1) >= 0.5)
     aligned = np.zeros_like(probs)
     aligned[kept] = pseudo_labels.align(probs[kept], np.full(4, 0.25))
-    assert np.array_equal(found.label, aligned[found.index].argmax(1))
-    assert set(found.index) <= set(kept) and counts(found) == [40] * 4
-    sharp = aligned[found.index] ** 2
-    np.testing.assert_allclose(found.probs, sharp / sharp.sum(1, keepdims=True), atol=1e-3)
-    first = aligned[found.index][found.label == 0].max(1)
-    unique = len(set(found.index[found.label == 0]))
+    assert np.array_equal(results.label, aligned[results.index].argmax(1))
+    assert set(results.index) <= set(kept) and counts(results) == [40] * 4
+    sharp = aligned[results.index] ** 2
+    np.testing.assert_allclose(results.probs, sharp / sharp.sum(1, keepdims=True), atol=1e-3)
+    first = aligned[results.index][results.label == 0].max(1)
+    unique = len(set(results.index[results.label == 0]))
     assert (np.diff(first[:unique]) <= 0).all()
 
 

@@ -27,15 +27,15 @@ def plain(network, images) -> np.ndarray:
 
 
 def test_the_identity_alone_is_the_plain_answer(network, images):
-    found = probabilities(network, images, ["identity"], torch.no_grad)
-    assert np.array_equal(found, plain(network, images))
+    results = probabilities(network, images, ["identity"], torch.no_grad)
+    assert np.array_equal(results, plain(network, images))
 
 
 def test_the_mean_is_over_probabilities(network, images):
-    found = probabilities(network, images, ["identity", "flip"], torch.no_grad)
+    results = probabilities(network, images, ["identity", "flip"], torch.no_grad)
     flipped = plain(network, images[..., ::-1].copy())
-    np.testing.assert_allclose(found, (plain(network, images) + flipped) / 2, rtol=1e-12)
-    np.testing.assert_allclose(found.sum(1), 1)
+    np.testing.assert_allclose(results, (plain(network, images) + flipped) / 2, rtol=1e-12)
+    np.testing.assert_allclose(results.sum(1), 1)
 
 
 def test_the_order_does_not_matter(network, images, rng):

@@ -58,13 +58,13 @@ def test_the_loss_difference_is_unbiased_at_any_rate(rate, momentum, training, b
 
 def test_the_mean_is_a_share_of_the_sum(training, batch):
     labels = F.one_hot(torch.tensor([0, 1, 2, 0]), CLASSES).double()
-    found = {
+    results = {
         scale: correction(
             learner(training, 0.1, scale=scale, feedback="loss_difference"), batch, labels
         )
         for scale in ("sum", "mean")
     }
-    torch.testing.assert_close(found["mean"] * IMAGES, found["sum"])
+    torch.testing.assert_close(results["mean"] * IMAGES, results["sum"])
 
 
 def test_a_baseline_changes_no_expectation(training, batch):
@@ -124,19 +124,19 @@ def test_the_inner_product_is_of_the_step_that_was_made(training, batch):
 def test_weights_that_stay_have_no_part_in_it(options, training, batch):
     """The truth moves the student's trained weights alone; the teacher's gradient likewise."""
     pair = learner(training.model_copy(update={"train": "fc"}), 1e-4, 0.9, True, **options)
-    still = pair.network.backbone.state_dict()
-    still = {name: value.clone() for name, value in still.items()}
+    before = pair.network.backbone.state_dict()
+    before = {name: value.clone() for name, value in before.items()}
     if options.get("labels") == "soft":
         weights, logits = teacher_logits(pair, batch)
         loss = student_after(pair, batch, logits.softmax(1))
-        found, truth = correction(pair, batch), flat(torch.autograd.grad(loss, weights))
+        results, truth = correction(pair, batch), flat(torch.autograd.grad(loss, weights))
     else:
-        found, truth = expected_correction(pair, batch), truth_for_hard_labels(pair, batch)
-    cosine, ratio = compare(found, truth)
+        results, truth = expected_correction(pair, batch), truth_for_hard_labels(pair, batch)
+    cosine, ratio = compare(results, truth)
     assert cosine > 0.999999 and abs(ratio - 1) < 1e-3
     pair.step(batch)
     after = pair.network.backbone.state_dict()
-    assert all(torch.equal(value, after[name]) for name, value in still.items())
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
 
 
 # --- (d) what public code does ------------------------------------------------------------------

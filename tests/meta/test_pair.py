@@ -141,8 +141,8 @@ def test_the_teachers_correction_has_no_label_smoothing(training, batch):
     labels = torch.tensor([0, 1, 2, 0])
     weights, logits = teacher_logits(pair, batch)
     plain = flat(torch.autograd.grad(F.cross_entropy(logits, labels), weights))
-    found = correction(pair, batch, F.one_hot(labels, CLASSES).double())
-    assert abs(compare(found, plain)[0]) > 0.999999
+    results = correction(pair, batch, F.one_hot(labels, CLASSES).double())
+    assert abs(compare(results, plain)[0]) > 0.999999
 
 
 def test_what_is_noted_is_the_feedback_itself(training, batch):

@@ -18,12 +18,12 @@ from stages import meta_pseudo_labels, prepare, pseudo_label, report, student, t
 
 def values(**spec) -> dict:
     """A reduced pair of `teacher`, whose teacher teaches on."""
-    found = tiny_values()
-    pair = found["meta_pseudo_labels"]["m1"] | {"teacher": "teacher", "reduced": True}
+    results = tiny_values()
+    pair = results["meta_pseudo_labels"]["m1"] | {"teacher": "teacher", "reduced": True}
     pair |= {"teacher_learning_rate": 0.1, "calibrator_width": 8}
-    found["meta_pseudo_labels"] = {"m1": pair | spec}
-    found["generations"] = {"g1": found["generations"]["g1"] | {"teacher": "m1-teacher"}}
-    return found | {"baselines": {}, "tasks": {}, "final": "g1"}
+    results["meta_pseudo_labels"] = {"m1": pair | spec}
+    results["generations"] = {"g1": results["generations"]["g1"] | {"teacher": "m1-teacher"}}
+    return results | {"baselines": {}, "tasks": {}, "final": "g1"}
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_the_large_teacher_is_away_in_training(prepared, tmp_path, monkeypatch):
         return network, card
 
     def counted(pair, given):
-        alive.append(sum(found() is not None for found in loaded))
+        alive.append(sum(results() is not None for results in loaded))
         return step(pair, given)
 
     monkeypatch.setattr(checkpoint, "load", noted)

@@ -132,18 +132,18 @@ def test_the_weight_multiplies_the_loss(name, weight):
     kinds = ["labelled", "unlabelled", "weak"][: 3 if hasattr(ALL[name], "targets") else 2]
     batch = {key: part(8, seed) for seed, key in enumerate(kinds)}
     options = {"threshold": 0.0} | ({"start_step": 0} if name == "pseudo_label" else {})
-    found = []
+    results = []
     for factor in (1.0, weight):
         method = made(name, weight=factor, **options)
         learner = Learner(network(), CALM, methods={name: method})
         learner.num_steps = method.step = 600
-        found.append(
+        results.append(
             learner.step(
                 {k: p._replace(targets=None) for k, p in batch.items()}
                 | {"labelled": batch["labelled"]}
             )[name]
         )
-    torch.testing.assert_close(found[1], weight * found[0])
+    torch.testing.assert_close(results[1], weight * results[0])
 
 
 def test_a_job_knows_no_method_by_name():

@@ -72,10 +72,10 @@ def test_each_old_softmax_is_compared_on_the_same_pixels(blocks):
             for b in blocks
         )
 
-    found = method.losses(made, batch, output)["lwf"].detach()
-    torch.testing.assert_close(found, wanted(images))
+    results = method.losses(made, batch, output)["lwf"].detach()
+    torch.testing.assert_close(results, wanted(images))
     for other in (images.flip(-1), images.flip(-2), images.roll(2, -1)):
-        assert (wanted(other).detach() - found).abs() > 0.1 * found
+        assert (wanted(other).detach() - results).abs() > 0.1 * results
 
 
 @pytest.mark.parametrize("batch_norm", ["joint", "separate"])

@@ -97,12 +97,12 @@ def test_interrupted_and_resumed_it_makes_the_same_bytes(chain, monkeypatch, nam
         with pytest.raises(KeyboardInterrupt):
             extend(task(name))
     states.clear()
-    found = []
+    results = []
     monkeypatch.setattr(
-        resume.Resume, "newest", lambda self: found.append(newest(self)) or found[-1]
+        resume.Resume, "newest", lambda self: results.append(newest(self)) or results[-1]
     )
     extend(task(name))
-    assert found[0] is not None and list(states) == [5, 6, 7]
+    assert results[0] is not None and list(states) == [5, 6, 7]
     assert all(equal_states(state, whole[num]) for num, state in states.items())
     same_files(chain / "whole", chain / "models/t1")
     carries = {key.split("/")[0] for key in whole[5]} & {"method", "module"}
@@ -206,7 +206,7 @@ def test_replayed_images_are_of_the_old_classes_and_count_in_the_softmax(monkeyp
 
 
 def test_made_up_images_leave_the_labelled_ones_as_they_are(monkeypatch):
-    """Floats in 0..1 beside bytes in 0..255: the network sees the same labelled images."""
+    """Floats in 0..1 next to bytes in 0..255: the network sees the same labelled images."""
     inside, forward = [], Learner.forward
 
     def noted(self, images):

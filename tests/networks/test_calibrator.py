@@ -20,10 +20,10 @@ def test_it_begins_as_the_teacher_itself():
     torch.manual_seed(0)
     network, images = checkpoint.build(calibrated()).eval(), torch.rand(5, 1, 8, 8)
     after = network(images).logits.softmax(1)
-    found, network.calibrator = network.calibrator, None
+    results, network.calibrator = network.calibrator, None
     before = network(images).logits.softmax(1)
     torch.testing.assert_close(after, before, rtol=0, atol=1e-6)
-    network.calibrator = stirred(found)
+    network.calibrator = stirred(results)
     assert (network(images).logits.softmax(1) - before).abs().max() > 0.01
 
 
@@ -31,8 +31,8 @@ def test_what_is_before_it_can_be_trained_on():
     """As the teacher of a pair that is not reduced: at first the gradient is the teacher's own."""
     network, images = checkpoint.build(calibrated()).eval(), torch.rand(5, 1, 8, 8)
     grads = []
-    for found in (network.calibrator, None):
-        network.calibrator = found
+    for results in (network.calibrator, None):
+        network.calibrator = results
         loss = F.cross_entropy(network(images).logits, torch.tensor([0, 1, 2, 0, 1]))
         weights = [*network.backbone.parameters(), *network.heads.parameters()]
         grads.append(flat(torch.autograd.grad(loss, weights)))

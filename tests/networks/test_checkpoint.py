@@ -35,12 +35,12 @@ def test_a_model_comes_back_bit_for_bit_in_eval_mode(tmp_path, name):
 
 
 def test_the_card_says_what_was_asked_and_what_was_made(folder):
-    found = checkpoint.read_card(folder)
-    assert card().items() <= found.items()
-    assert found["sha256"] == files.sha256(folder / "model.safetensors")
-    assert found["num_parameters"] == sum(p.numel() for p in build().parameters())
-    assert found["kind"] == "classification"
-    assert checkpoint.classes(found) == ["a", "b", "é"]
+    results = checkpoint.read_card(folder)
+    assert card().items() <= results.items()
+    assert results["sha256"] == files.sha256(folder / "model.safetensors")
+    assert results["num_parameters"] == sum(p.numel() for p in build().parameters())
+    assert results["kind"] == "classification"
+    assert checkpoint.classes(results) == ["a", "b", "é"]
 
 
 def test_the_same_seed_gives_the_same_bytes(folder, tmp_path):

@@ -88,11 +88,11 @@ def test_a_model_of_our_own_or_its_backbone_can_be_begun_from(chain, whole):
     if whole:
         given = given | {"mean": torch.full((1, 1, 1, 1), 0.25)}
     put(given, "weights/g2.safetensors", network="wide_cnn", width=0.25)
-    begun, found = begin()
+    begun, results = begin()
     assert holds(begun.backbone, network.backbone.state_dict())
     expected = card["normalisation"] | ({"mean": [0.25]} if whole else {})
-    assert found["normalisation"]["mean"] == expected["mean"]
-    assert found["normalisation"]["std"] == pytest.approx(expected["std"])
+    assert results["normalisation"]["mean"] == expected["mean"]
+    assert results["normalisation"]["std"] == pytest.approx(expected["std"])
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_fully_connected_are_the_linear_layers_behind_the_pooling():
     sizes = {
         name: [layer.out_features for layer in outline(name).fully_connected] for name in NAMES
     }
-    assert {name: found for name, found in sizes.items() if found} == {
+    assert {name: results for name, results in sizes.items() if results} == {
         "mobilenet_v3_small": [1024],
         "mobilenet_v3_large": [1280],
         **dict.fromkeys(["vgg11_bn", "vgg16_bn", "vgg19_bn"], [4096, 4096]),
@@ -228,8 +228,8 @@ def test_another_width_is_refused():
 
 def test_they_are_among_the_networks():
     assert [name for name in NETWORKS if "/" in name] == [f"torchvision/{name}" for name in NAMES]
-    assert all(NETWORKS[name] is found for name, found in TORCHVISION.items())
-    assert not any(found.any_width for found in TORCHVISION.values())
+    assert all(NETWORKS[name] is results for name, results in TORCHVISION.items())
+    assert not any(results.any_width for results in TORCHVISION.values())
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])

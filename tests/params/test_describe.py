@@ -15,14 +15,14 @@ SHARED = r"^(<model>|[a-z_]+\.<name>|teacher)\."
 
 def sections() -> dict[str, dict[str, list[str]]]:
     """By heading, then by the first cell: the other cells of a row."""
-    found: dict[str, dict[str, list[str]]] = {}
+    results: dict[str, dict[str, list[str]]] = {}
     for part in markdown().split("\n## ")[1:]:
         title, _, table = part.partition("\n")
         rows = [line for line in table.splitlines() if line.startswith("| `")]
         cells = [[cell.strip() for cell in row.strip("|").split(" | ")] for row in rows]
-        found[title.strip("`")] = {first.strip("`"): rest for first, *rest in cells}
-        assert len(found[title.strip("`")]) == len(rows)
-    return found
+        results[title.strip("`")] = {first.strip("`"): rest for first, *rest in cells}
+        assert len(results[title.strip("`")]) == len(rows)
+    return results
 
 
 def test_the_committed_page_is_what_the_command_prints(capsys):

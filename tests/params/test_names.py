@@ -70,8 +70,8 @@ def listing(names: set[str]) -> set[str]:
 @pytest.mark.parametrize("what", LISTED)
 def test_names_are_listed_where_they_are_obeyed_alone(what):
     names, homes = LISTED[what]
-    found = listing(set(names)) - ELSEWHERE
-    assert found and found <= homes
+    results = listing(set(names)) - ELSEWHERE
+    assert results and results <= homes
 
 
 def method_blocks(block: type[Block] = Params) -> Iterator[type[MethodsBlock]]:

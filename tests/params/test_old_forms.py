@@ -74,8 +74,8 @@ def test_every_model_of_an_old_form_has_its_line_and_other_faults_are_reported_t
     values |= {"seed": -1, "final": "g9"}
     values["training"]["warmup_steps"] = 401
     lines = lines_of(tmp_path, values)
-    found = sorted(re.search(r"\((.+?)\): ", line)[1] for line in lines)
-    assert found == sorted(
+    results = sorted(re.search(r"\((.+?)\): ", line)[1] for line in lines)
+    assert results == sorted(
         ["tasks.t1.methods", "baselines.b1.learner", "baselines.b2.learner"]
         + ["baselines.b2.widht", "tasks.t1.classes", "seed", "final", "training.warmup_steps"]
     )

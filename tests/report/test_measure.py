@@ -37,7 +37,9 @@ def test_accuracy_loss_and_confusion_are_scikit_learns(answers):
 @pytest.fixture
 def network():
     torch.manual_seed(0)
-    return Classifier(NETWORKS["small_cnn"].build(1, 0.125, 0.0), {"a": 2, "b": 3}, [0.5], [0.3], 0.5)
+    return Classifier(
+        NETWORKS["small_cnn"].build(1, 0.125, 0.0), {"a": 2, "b": 3}, [0.5], [0.3], 0.5
+    )
 
 
 @pytest.fixture

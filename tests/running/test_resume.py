@@ -40,9 +40,9 @@ def save(steps, stage="teacher") -> Resume:
 
 def newest(stage="teacher", depends=None) -> int | None:
     with pytest.raises(KeyboardInterrupt), Resume(stage, depends or {"seed": 0}) as resume:
-        found = resume.newest()
+        results = resume.newest()
         raise KeyboardInterrupt
-    return int(found[0]["num_steps"]) if found else None
+    return int(results[0]["num_steps"]) if results else None
 
 
 def checkpoints(resume: Resume):
@@ -51,8 +51,8 @@ def checkpoints(resume: Resume):
 
 def test_the_newest_checkpoint_comes_back_with_its_notes(folder):
     resume = save([5, 10])
-    found, notes = resume.newest()
-    assert torch.equal(found["weight"], torch.full((3,), 10.0))
+    results, notes = resume.newest()
+    assert torch.equal(results["weight"], torch.full((3,), 10.0))
     assert notes == {"history": [{"loss": 10.1}]}
     assert resume.folder.is_relative_to(folder / ".lineage/resume")
 
@@ -140,8 +140,8 @@ def test_a_lock_whose_holder_has_not_written_its_name_yet_is_a_lock_all_the_same
 
 
 def checkpoint_steps(folder) -> list[int]:
-    found = (folder / ".lineage/resume").glob("*/step-*.safetensors")
-    return sorted(int(path.name.split("-")[1]) for path in found)
+    results = (folder / ".lineage/resume").glob("*/step-*.safetensors")
+    return sorted(int(path.name.split("-")[1]) for path in results)
 
 
 def trainer(folder, *command: str) -> subprocess.Popen:
@@ -225,7 +225,7 @@ def stop_at_step(step: int, folders: dict, processes: dict) -> None:
     while waiting:
         for model, process in list(waiting.items()):
             assert process.poll() is None, process.communicate()
-            if any(found >= step for found in checkpoint_steps(folders[model])):
+            if any(results >= step for results in checkpoint_steps(folders[model])):
                 process.send_signal(signal.SIGSTOP)
                 del waiting[model]
         assert time.monotonic() < deadline

@@ -96,9 +96,9 @@ def test_a_checkpoint_without_a_piece_of_it_does_not_go_on_alike(whole, lost, mo
 
     def poorer(self):
         state, notes = newest(self)
-        found = {key for key in state if key.startswith(lost)}
-        assert found
-        return state | {key: fresh[key] for key in found}, notes
+        results = {key for key in state if key.startswith(lost)}
+        assert results
+        return state | {key: fresh[key] for key in results}, notes
 
     monkeypatch.setattr(Resume, "newest", poorer)
     resumed = run(remembering())

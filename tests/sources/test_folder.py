@@ -35,21 +35,21 @@ def photos(tmp_path, rng):
 
 
 def test_images_come_in_the_order_of_their_names(photos):
-    found = read(photos, 0)
-    assert found.classes == ["cat", "dog"] and found.given is None
-    assert found.image.shape == (60, 3, 10, 12) and found.image.dtype == np.uint8
-    assert found.path[0] == "cat/00.png" and found.path[-1] == "dog/29.png"
-    assert found.label.tolist() == [0] * 30 + [1] * 30
+    results = read(photos, 0)
+    assert results.classes == ["cat", "dog"] and results.given is None
+    assert results.image.shape == (60, 3, 10, 12) and results.image.dtype == np.uint8
+    assert results.path[0] == "cat/00.png" and results.path[-1] == "dog/29.png"
+    assert results.label.tolist() == [0] * 30 + [1] * 30
     pixels = np.asarray(Image.open(photos / "dog/07.png"))
-    assert np.array_equal(found.image[37], pixels.transpose(2, 0, 1))
+    assert np.array_equal(results.image[37], pixels.transpose(2, 0, 1))
 
 
 def test_size_resizes_the_shorter_side_and_keeps_the_middle(tmp_path):
     pixels = np.zeros((20, 40, 3), dtype=np.uint8)
     pixels[:, 10:30] = 200
     write(tmp_path / "a/wide.png", pixels)
-    found = read(tmp_path, 10)
-    assert found.image.shape == (1, 3, 10, 10) and (found.image[..., 1:-1] == 200).all()
+    results = read(tmp_path, 10)
+    assert results.image.shape == (1, 3, 10, 10) and (results.image[..., 1:-1] == 200).all()
 
 
 def test_several_sizes_need_a_size(photos):
@@ -82,8 +82,12 @@ def test_images_stand_upright(tmp_path):
     exif[0x0112] = 6  # the camera was turned: rotate by 270 degrees to look at it
     (tmp_path / "a").mkdir()
     image.save(tmp_path / "a/x.png", exif=exif)
-    found = read(tmp_path, 0).image[0]
-    assert found.shape == (3, 10, 6) and (found[:, :5] == 255).all() and (found[:, 5:] == 0).all()
+    results = read(tmp_path, 0).image[0]
+    assert (
+        results.shape == (3, 10, 6)
+        and (results[:, :5] == 255).all()
+        and (results[:, 5:] == 0).all()
+    )
 
 
 def test_all_bad_files_are_named_in_one_pass(photos):
@@ -148,11 +152,11 @@ def test_test_images_of_the_source_stay_test(tmp_path, photos, monkeypatch, rng)
         write(photos / "test/cat" / f"{number}.png", pixels)
     copied = (photos / "train/cat/00.png").read_bytes()
     (photos / "test/cat/copy.png").write_bytes(copied)
-    found = prepared(tmp_path, monkeypatch, data(photos, test=0.0))
-    counts = found.card["counts"]
-    assert counts["test"] == {"cat": 6, "dog": 0} and found.card["copies_left_out"] == 1
+    results = prepared(tmp_path, monkeypatch, data(photos, test=0.0))
+    counts = results.card["counts"]
+    assert counts["test"] == {"cat": 6, "dog": 0} and results.card["copies_left_out"] == 1
     assert counts["labelled"] == {"cat": 4, "dog": 4} and sum(counts["val"].values()) > 5
-    index = (found.folder / "index.csv").read_text()
+    index = (results.folder / "index.csv").read_text()
     assert "test/cat/copy.png,test" in index and "train/cat/00.png" not in index
 
 
@@ -167,8 +171,8 @@ def test_val_and_test_come_from_one_place_each(tmp_path, photos, monkeypatch):
     write(photos / "val/cat/x.png", np.zeros((10, 12, 3), dtype=np.uint8))
     with pytest.raises(UserError, match=r"data.val: 0.3, but the source brings its own val images"):
         prepared(tmp_path, monkeypatch, data(photos))
-    found = prepared(tmp_path, monkeypatch, data(photos, val=0.0))
-    assert found.card["counts"]["val"] == {"cat": 1, "dog": 0}
+    results = prepared(tmp_path, monkeypatch, data(photos, val=0.0))
+    assert results.card["counts"]["val"] == {"cat": 1, "dog": 0}
 
 
 def test_an_empty_class_folder_is_a_class_without_images(tmp_path, photos, monkeypatch):

@@ -30,19 +30,19 @@ def images():
 
 def test_every_image_is_in_one_split_with_exact_labels_in_each_class(images):
     sha256, label = images
-    found = made(sha256, label)
-    assert len(found) == 3000 and set(found.values()) == set(SPLITS)
-    labelled = [int(c) for h, c in zip(sha256, label) if found[h] == "labelled"]
+    results = made(sha256, label)
+    assert len(results) == 3000 and set(results.values()) == set(SPLITS)
+    labelled = [int(c) for h, c in zip(sha256, label) if results[h] == "labelled"]
     assert sorted(labelled) == [0] * 4 + [1] * 4 + [2] * 4
 
 
 @pytest.mark.parametrize(("name", "share"), [("val", 0.15), ("test", 0.25)])
 def test_shares_are_met_in_every_class_within_four_standard_errors(images, name, share):
     sha256, label = images
-    found = np.array(list(made(sha256, label).values()))
+    results = np.array(list(made(sha256, label).values()))
     for c in range(3):
         error = (share * (1 - share) / 1000) ** 0.5
-        assert abs(np.mean(found[label == c] == name) - share) < 4 * error
+        assert abs(np.mean(results[label == c] == name) - share) < 4 * error
 
 
 def test_the_order_of_images_does_not_matter(images, rng):
@@ -64,8 +64,8 @@ def test_the_labelled_images_of_a_class_do_not_depend_on_other_classes(images):
     sha256, label = images
     kept = [i for i in range(3000) if label[i] == 0 or i < 300]
     alone = made([sha256[i] for i in kept], label[kept])
-    found = made(sha256, label)
-    assert all(found[sha256[i]] == alone[sha256[i]] for i in kept if label[i] == 0)
+    results = made(sha256, label)
+    assert all(results[sha256[i]] == alone[sha256[i]] for i in kept if label[i] == 0)
 
 
 def test_another_seed_makes_other_splits(images):
@@ -76,8 +76,8 @@ def test_another_seed_makes_other_splits(images):
 
 def test_more_labels_contain_the_fewer(images):
     def labelled(number):
-        found = made(*images, labels_per_class=number)
-        return {h for h in found if found[h] == "labelled"}
+        results = made(*images, labels_per_class=number)
+        return {h for h in results if results[h] == "labelled"}
 
     assert labelled(4) < labelled(10)
 

@@ -15,29 +15,29 @@ from stages import meta_pseudo_labels, student, teacher
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_models_card_says_who_taught_it_and_on_what(chain, name):
-    found, parent = card(name), PARENTS[name]
-    assert found["name"] == name and found["seed"] == load().seed
-    assert found["parents"] == ({parent: card(parent)["sha256"]} if parent else {})
-    assert found["training"] == load().config(name).training.model_dump()
-    assert found["network"]["width"] == 0.25
-    heads = {head["task"]: head["classes"] for head in found["heads"]}
+    results, parent = card(name), PARENTS[name]
+    assert results["name"] == name and results["seed"] == load().seed
+    assert results["parents"] == ({parent: card(parent)["sha256"]} if parent else {})
+    assert results["training"] == load().config(name).training.model_dump()
+    assert results["network"]["width"] == 0.25
+    heads = {head["task"]: head["classes"] for head in results["heads"]}
     assert heads == {"base": load().data.classes} | ({"t1": ["8", "9"]} if name == "t1" else {})
-    for task, splits in found["data"].items():
+    for task, splits in results["data"].items():
         dataset = store.load(f"data/prepared/{task}")
         assert splits == {split: dataset.digest(split) for split in splits}
-    seen = {split for splits in found["data"].values() for split in splits}
+    seen = {split for splits in results["data"].values() for split in splits}
     assert "test" not in seen and {"labelled", "val"} <= seen
 
 
 @pytest.mark.parametrize("name", ["teacher", "g1", "g2", "m1", "m1-teacher"])
 def test_what_the_card_says_of_val_is_true_of_the_weights(chain, name):
-    network, found = checkpoint.load(f"models/{name}")
+    network, results = checkpoint.load(f"models/{name}")
     dataset = store.load("data/prepared/base")
     labels = torch.from_numpy(dataset.array("val", "label").copy())
     logits = evaluate.infer(network, dataset.array("val"))
     loss = evaluate.negative_log_likelihood(logits, labels)
-    assert found["metrics"]["val_acc"] == evaluate.accuracy(logits, labels)
-    assert found["metrics"]["val_loss"] == pytest.approx(loss, rel=1e-5)
+    assert results["metrics"]["val_acc"] == evaluate.accuracy(logits, labels)
+    assert results["metrics"]["val_loss"] == pytest.approx(loss, rel=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -26,8 +26,8 @@ def test_the_curves_of_a_pair_tell_its_networks_apart(chain):
     peaks = {"m1": recipe.learning_rate, "m1-teacher": spec.teacher_learning_rate}
     for name, peak in peaks.items():
         own = recipe.model_copy(update={"learning_rate": peak})
-        found = [float(row["learning_rate"]) for row in curves[name][:3]]
-        assert found == [learning_rate(own, int(row["step"]) - 1) for row in curves[name][:3]]
+        results = [float(row["learning_rate"]) for row in curves[name][:3]]
+        assert results == [learning_rate(own, int(row["step"]) - 1) for row in curves[name][:3]]
     *rows, clean = curves["m1"]
     assert [row["teacher/val_loss"] for row in rows] == [
         row["val_loss"] for row in curves["m1-teacher"]
@@ -44,8 +44,8 @@ def test_a_pairs_teacher_begins_as_it_was_and_a_students_schedule_when_it_learns
     before, after = (checkpoint.load(f"models/{name}")[0] for name in ("g1", "m1-teacher"))
     torch.testing.assert_close(dict(after.named_parameters()), dict(before.named_parameters()))
     recipe = load().config("m1").training.model_copy(update={"steps": STEPS - wait})
-    found = [float(row["learning_rate"]) for row in read_curves(chain / "models/m1/curves.csv")]
-    assert found[:3] == [0.0, *(learning_rate(recipe, step - 1 - wait) for step in EVALUATED[1:])]
+    results = [float(row["learning_rate"]) for row in read_curves(chain / "models/m1/curves.csv")]
+    assert results[:3] == [0.0, *(learning_rate(recipe, step - 1 - wait) for step in EVALUATED[1:])]
 
 
 def test_soft_labels_are_refused_before_training_where_networks_are_compiled(chain, monkeypatch):

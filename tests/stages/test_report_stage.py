@@ -40,9 +40,9 @@ def test_the_report_holds_every_model(chain):
 def test_of_models_round_a_pair_the_unlabelled_images_they_have_right_are_counted(chain):
     metrics, dataset = files.read_json("report/metrics.json"), store.load("data/prepared/base")
     images, truth = (dataset.array("unlabelled", name) for name in ("image", "truth"))
-    found = [key.split("/")[1] for key in metrics if key.startswith("unlabelled_acc/")]
-    assert found == ["g1", "m1", "m1-teacher"]
-    for name in found:
+    results = [key.split("/")[1] for key in metrics if key.startswith("unlabelled_acc/")]
+    assert results == ["g1", "m1", "m1-teacher"]
+    for name in results:
         network, _ = checkpoint.load(f"models/{name}")
         with torch.no_grad():
             said = network.eval()(torch.from_numpy(images.copy())).logits.argmax(1).numpy()

@@ -41,7 +41,7 @@ def room(path: str) -> str:
 
 def imported(path: str) -> set[str]:
     """The files of ours that a file imports."""
-    return {found for name in imports(path) if (found := file_of(name))}
+    return {results for name in imports(path) if (results := file_of(name))}
 
 
 def test_every_file_stands_in_a_room_and_every_room_holds_files():

@@ -62,7 +62,7 @@ def test_the_null_tracker_takes_everything():
 
 
 class Kept(tracking.NullTracker):
-    """Remembers what it was told."""
+    """Remembers what it was given."""
 
     def __init__(self):
         self.seen_params, self.seen_tags = {}, {}
@@ -75,7 +75,10 @@ class Kept(tracking.NullTracker):
 
 
 def test_the_run_of_a_model_has_the_options_of_its_methods(chain):
-    wanted = {"b1": ("model.methods.fixmatch.threshold", 0.5), "t1": ("task.methods.lwf.temperature", 2.0)}
+    wanted = {
+        "b1": ("model.methods.fixmatch.threshold", 0.5),
+        "t1": ("task.methods.lwf.temperature", 2.0),
+    }
     for name, (key, value) in wanted.items():
         run = Kept()
         tracking.record_model(run, checkpoint.read_card(f"models/{name}"))
@@ -225,7 +228,7 @@ def client(database, monkeypatch):
     return MlflowClient(tracking.uri())
 
 
-def found(client, stage):
+def results(client, stage):
     experiment = client.get_experiment_by_name(tracking.STAGES)
     query = f"tags.`dvc.stage` = '{stage}'"
     return client.search_runs([experiment.experiment_id], query)
@@ -233,7 +236,7 @@ def found(client, stage):
 
 def test_three_first_uses_at_once_leave_three_whole_runs(client, database):
     for number in range(3):
-        (run,) = found(client, f"stage@{number}")
+        (run,) = results(client, f"stage@{number}")
         assert run.info.status == "FINISHED"
         assert run.data.params["a.b"] == "1" and len(run.data.params) == 151
         history = client.get_metric_history(run.info.run_id, "loss")
@@ -250,7 +253,7 @@ def test_a_stage_that_fails_or_is_stopped_ends_its_run_so(client, error, status)
     stage = f"ends.{error.__name__}"
     with pytest.raises(error), tracking.stage_run(stage):
         raise error
-    (run,) = found(client, stage)
+    (run,) = results(client, stage)
     assert run.info.status == status
 
 

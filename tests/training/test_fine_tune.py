@@ -30,12 +30,12 @@ def project(folder, monkeypatch, **teacher):
 
 
 def test_the_recipe_of_the_end_is_the_same_without_noise(tiny):
-    found = fine_tune.recipe(tiny.training, FineTune(**TUNE))
+    results = fine_tune.recipe(tiny.training, FineTune(**TUNE))
     changed = {
-        k for k in type(found).model_fields if getattr(found, k) != getattr(tiny.training, k)
+        k for k in type(results).model_fields if getattr(results, k) != getattr(tiny.training, k)
     }
     assert changed <= {"steps", "learning_rate", "warmup_steps", "image_size", "dropout"}
-    assert (found.dropout, found.stochastic_depth, found.warmup_steps) == (0, 0, 0)
+    assert (results.dropout, results.stochastic_depth, results.warmup_steps) == (0, 0, 0)
 
 
 def test_a_fine_tuned_model_says_so_and_goes_on_from_the_noisy_one(tmp_path, monkeypatch):

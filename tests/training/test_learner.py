@@ -86,12 +86,12 @@ def test_the_average_equals_brute_force_with_the_statistics_of_batch_norm():
                 expected[key] = decay * expected[key] + (1 - decay) * value.double()
             else:
                 expected[key] = value.double()
-    found = made.weights.state_dict()
-    assert any("running_var" in key for key in found)
+    results = made.weights.state_dict()
+    assert any("running_var" in key for key in results)
     for key, value in expected.items():
-        assert torch.allclose(found[key].double(), value, atol=1e-5), key
+        assert torch.allclose(results[key].double(), value, atol=1e-5), key
     assert not torch.allclose(
-        found["heads.task_base.weight"], made.network.heads["task_base"].weight
+        results["heads.task_base.weight"], made.network.heads["task_base"].weight
     )
 
 

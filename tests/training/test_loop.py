@@ -159,9 +159,9 @@ def test_a_loss_that_is_not_finite_stops_with_its_step_and_no_checkpoint_after()
     made = learner(steps=15, evaluate_every=5)
 
     def losses(given):
-        output, found = type(made).losses(made, given)
+        output, results = type(made).losses(made, given)
         bad = made.num_steps == 7
-        return output, {k: v * math.nan if bad else v for k, v in found.items()}
+        return output, {k: v * math.nan if bad else v for k, v in results.items()}
 
     made.losses = losses
     with pytest.raises(UserError, match=r"g1, step 7: training diverged \(loss nan, learning rate"):

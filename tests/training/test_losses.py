@@ -52,9 +52,9 @@ def test_smoothing_is_for_labels_and_not_for_a_models_probabilities(targets):
     given = part(8, soft=targets == "soft")
     logits = made.network.train()(given.images).logits
     for soft, smoothing in ((True, 0.0), (False, 0.2)):
-        found = made.losses({"pseudo": given._replace(soft=soft)})[1]["pseudo"]
+        results = made.losses({"pseudo": given._replace(soft=soft)})[1]["pseudo"]
         wanted = F.cross_entropy(logits, given.targets, label_smoothing=smoothing)
-        assert found.item() == pytest.approx(wanted.item(), abs=1e-5)
+        assert results.item() == pytest.approx(wanted.item(), abs=1e-5)
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts():
