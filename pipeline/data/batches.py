@@ -77,8 +77,8 @@ class Part(NamedTuple):
 
 
 def in_one_type(batch: dict[str, Part]) -> dict[str, Part]:
-    """The parts with all images as floats in 0..1 if some are: else bytes next to them in one tensor
-    would be floats in 0..255."""
+    """The parts with all images as floats in 0..1 if some are: in one tensor with them, bytes would
+    be floats in 0..255."""
     if len({part.images.dtype for part in batch.values()}) == 1:
         return batch
     return {name: part._replace(images=_in_floats(part.images)) for name, part in batch.items()}
