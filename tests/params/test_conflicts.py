@@ -71,6 +71,14 @@ def test_a_warm_up_longer_than_the_training_is_refused(tmp_path, changes, key):
     assert "steps of warm-up, the training has" in line
 
 
+def test_a_shared_block_at_fault_is_not_said_again_of_each_model_that_changes_it(tmp_path):
+    values = set_key(example(), "training.warmup_steps", 401)
+    for place in ("teacher", "generations.g1", "tasks.t1"):
+        set_key(values, f"{place}.training", {"dropout": 0.1})
+    (line,) = lines_of(tmp_path, values)
+    assert_names(line, "training.warmup_steps")
+
+
 def test_a_warm_up_as_long_as_the_training_is_allowed(tmp_path):
     values = set_key(example(), "generations.g1.training", {"steps": 50})
     assert load(write_params(tmp_path, values)).config("g1").training.warmup_steps == 50

@@ -18,6 +18,7 @@ TASKS = [  # what stood in a task, what stands there now
     ({"methods": []}, {}),
     ({"methods": ["lwf"], "lwf": LWF}, {"lwf": LWF}),
     ({"methods": ["lwf"]}, {"lwf": {}}),
+    ({"lwf": LWF}, {}),
     ({"methods": ["lwf"], "lwf": None}, {"lwf": {}}),
     ({"methods": ["lwf", "lwf"], "lwf": LWF}, {"lwf": LWF}),
     ({"methods": ["lwf", "uda"], "lwf": LWF, "uda": UDA}, {"lwf": LWF, "uda": UDA}),
