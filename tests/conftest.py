@@ -45,6 +45,15 @@ def no_settings_left():
         os.environ.pop(name, None)
 
 
+@pytest.fixture(autouse=True)
+def no_handlers_left():
+    """A command that a test enters takes SIGINT and SIGTERM for itself; the tests keep theirs."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def pytest_collection_modifyitems(items: list) -> None:
     """What waits for `dvc repro` comes last: it runs while the other tests do."""
     items.sort(key=lambda item: "reproduced" in item.fixturenames)
