@@ -15,7 +15,7 @@ from pipeline.report.figures import BLUE, OCHRE, ORANGE, ROSE, TEAL, VIOLET, can
 RESULTS = Path("benchmarks/results")
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0)  # of plain SGD; the run has one of its own
 DIFFERENCE, PRODUCT = ESTIMATORS
-TOLD = (
+CAPTION = (
     "Lines: means of 3 seeds, bands: from the least to the greatest. Above: solid or dotted with "
     "Nesterov momentum 0.9, dashed plain SGD, crosses: the student's pass in bf16."
 )
@@ -127,7 +127,7 @@ def draw(table: list[dict], averages: list[dict]):
     decay.set_yticks([1, 2, 3, 5])
     for axis in (within, rate, variance, decay):
         axis.legend()
-    figure.supxlabel(TOLD, fontsize=9.5)
+    figure.supxlabel(CAPTION, fontsize=9.5)
     return figure
 
 
