@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from pipeline.training.recipe import OPTIMIZERS, Training
+from pipeline.training.sgd import SGD
 
 
-def make_optimizer(weights: Iterable[Tensor], training: Training) -> torch.optim.Optimizer:
+def make_optimizer(weights: Iterable[Tensor], training: Training) -> SGD | torch.optim.AdamW:
     """The recipe's optimiser of those weights that take gradients; weight decay on matrices and
     kernels only."""
     weights = [weight for weight in weights if weight.requires_grad]

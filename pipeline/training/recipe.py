@@ -1,16 +1,16 @@
 """How a model is trained: the block `training` of params.yaml, and `fine_tune`."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Literal
 
 import torch
 from pydantic import Field
 
 from pipeline.core.block import Block, Fault, override_of
+from pipeline.training.sgd import SGD
 
 OPTIMIZERS = {
-    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+    "sgd": SGD,
     "adamw": torch.optim.AdamW,
 }
 
