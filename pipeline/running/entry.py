@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from pipeline.core.errors import UserError, nearest
-from pipeline.running import signals, times
+from pipeline.running import ending, signals, times
 
 
 def enter(main: Callable[[Sequence[str]], None]) -> None:
@@ -16,10 +16,21 @@ def enter(main: Callable[[Sequence[str]], None]) -> None:
     try:
         main(sys.argv[1:])
         times.record(time.monotonic() - started)
+        _end(main, 0)
     except UserError as error:
         for line in error.lines:
             print(line, file=sys.stderr)  # noqa: T201 (the one place that speaks to the user)
+        _end(main, 2)
         sys.exit(2)
+    except SystemExit as stop:
+        if isinstance(stop.code, int):
+            _end(main, stop.code)
+        raise
+
+
+def _end(main: Callable, code: int) -> None:
+    if main.__module__ == "__main__":  # else the process is somebody else's, e.g. a test runner's
+        ending.at_once(code)
 
 
 def no_argument(stage: str, argv: Sequence[str]) -> None:
