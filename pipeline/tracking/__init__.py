@@ -5,7 +5,13 @@ one run per executed stage. Tracking never costs a result: outputs are on disk b
 and a server that is slow or gone is given up after one warning.
 """
 
-from pipeline.tracking.record import record_data, record_model, record_pipeline, stage_run
+from pipeline.tracking.record import (
+    record_data,
+    record_model,
+    record_pipeline,
+    send,
+    stage_run,
+)
 from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, flat, start, uri
 
 __all__ = [
@@ -16,6 +22,7 @@ __all__ = [
     "record_data",
     "record_model",
     "record_pipeline",
+    "send",
     "stage_run",
     "start",
     "uri",

@@ -5,10 +5,10 @@ import socket
 import subprocess
 import sys
 import time
-from urllib.parse import urlparse
 
 from pipeline.core.errors import UserError
-from pipeline.tracking.tracker import PIPELINES, connect, uri
+from pipeline.tracking.record import send
+from pipeline.tracking.tracker import PIPELINES, connect, is_server, uri
 
 COMPARE = "?workflowType=machine_learning&compareRunsMode=CHART"  # else it opens on another page
 
@@ -30,12 +30,14 @@ def address(base: str) -> str:
 
 
 def serve(port: int = 0) -> None:
-    """Print and open the comparison; serve it, where no server is set, until interrupted.
+    """Print and open the comparison, with all stages that ran; serve it, where no server is set,
+    until interrupted.
 
     Args:
         port: 0 takes a free one.
     """
-    if urlparse(uri()).scheme in ("http", "https"):
+    send()
+    if is_server():
         _show(address(uri().rstrip("/")))
         return
     port = port or _free_port()

@@ -22,13 +22,18 @@ FORGIVEN_AFTER = 600  # seconds until a tracker that failed is tried again
 
 
 class MlflowTracker(NullTracker):
-    """A run in MLflow; the first failure warns once and turns it into a null tracker."""
+    """A run in MLflow; the first failure warns once and turns it into a null tracker.
+
+    Attributes:
+        at: when what is reported happened, in milliseconds since 1970; None = now.
+        failed: whether it is a null tracker now.
+    """
 
     def __init__(self, client: Any, run: Any):
         self._client = client
         self.run_id = run.info.run_id
-        self._experiment = run.info.experiment_id
-        self._failed = False
+        self.at: int | None = None
+        self.failed = False
 
     def params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -41,8 +46,8 @@ class MlflowTracker(NullTracker):
     def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        items = [Metric(key, float(value), now, step) for key, value in metrics.items()]
+        at = self.at or int(time.time() * 1000)
+        items = [Metric(key, float(value), at, step) for key, value in metrics.items()]
         self._try(lambda: self._client.log_batch(self.run_id, metrics=items))
 
     def tags(self, tags: Mapping[str, str]) -> None:
@@ -55,7 +60,7 @@ class MlflowTracker(NullTracker):
         self._try(lambda: self._client.log_artifact(self.run_id, str(path), folder))
 
     def end(self, status: str = "FINISHED") -> None:
-        self._try(lambda: self._client.set_terminated(self.run_id, status))
+        self._try(lambda: self._client.set_terminated(self.run_id, status, self.at))
 
     def stage_links(self, outputs: Mapping[str, str]) -> dict[str, tuple[str, str]]:
         links = {}
@@ -76,12 +81,12 @@ class MlflowTracker(NullTracker):
         return self._client.search_runs(ids, query, max_results=1, order_by=order) if ids else []
 
     def _try(self, call: Callable[[], Any]) -> Any:
-        if self._failed:
+        if self.failed:
             return None
         try:
             return call()
         except Exception as error:  # whatever the tracker does, the stage goes on
-            self._failed = True
+            self.failed = True
             _give_up(error)
             return None
 
@@ -91,24 +96,50 @@ def uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{machine.root()}/mlflow.db"
 
 
+def is_on() -> bool:
+    """Whether runs are tracked at all (`LINEAGE_TRACKING=off` says no)."""
+    return os.environ.get("LINEAGE_TRACKING", "on") != "off"
+
+
+def is_server() -> bool:
+    """Whether runs go to a server, where somebody may watch."""
+    return urlparse(uri()).scheme in ("http", "https")
+
+
 def start(experiment: str, name: str, tags: Mapping[str, str]) -> NullTracker:
-    """Begin a run.
+    """Begin a run in MLflow itself; a null tracker where it is off or cannot be reached.
 
     Args:
-        experiment: `PIPELINES` or `STAGES`.
+        experiment: of MLflow, e.g. `PIPELINES`.
         name: the run's name.
         tags: besides these the git commit is kept, where there is one.
     """
-    if os.environ.get("LINEAGE_TRACKING", "on") == "off" or _gave_up_lately():
-        return NullTracker()
+    began = reached(lambda client: begin(client, experiment, name, described(tags)))
+    return began or NullTracker()
+
+
+def reached(call: Callable[[Any], Any]) -> Any:
+    """`call(client)`; None where tracking is off, or fails now (with a warning) or did lately."""
+    if not is_on() or _gave_up_lately():
+        return None
     try:
-        client = connect()
-        known = client.get_experiment_by_name(experiment)
-        number = known.experiment_id if known else _create(client, experiment)
-        return MlflowTracker(client, client.create_run(number, None, _tags(tags), name))
+        return call(connect())
     except Exception as error:  # a tracker that is not there must not cost the training
         _give_up(error)
-        return NullTracker()
+        return None
+
+
+def begin(
+    client: Any, experiment: str, name: str, tags: Mapping[str, str], at: int | None = None
+) -> MlflowTracker:
+    """A new run of an experiment.
+
+    Args:
+        at: when it began, in milliseconds since 1970; None = now.
+    """
+    known = client.get_experiment_by_name(experiment)
+    number = known.experiment_id if known else _create(client, experiment)
+    return MlflowTracker(client, client.create_run(number, at, tags, name))
 
 
 def connect() -> Any:
@@ -117,8 +148,8 @@ def connect() -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "5")
     os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
-    address = urlparse(uri())
-    if address.scheme in ("http", "https"):
+    if is_server():
+        address = urlparse(uri())
         port = address.port or (443 if address.scheme == "https" else 80)
         socket.create_connection((address.hostname, port), timeout=2).close()
     from mlflow import MlflowClient
@@ -137,12 +168,13 @@ def _create(client: Any, experiment: str) -> str:
         known = client.get_experiment_by_name(experiment)
         if known:
             return known.experiment_id
-        local = not uri().startswith("http")
-        place = (machine.root() / "mlartifacts" / experiment).as_uri() if local else None
+        place = (machine.root() / "mlartifacts" / experiment).as_uri()
+        place = None if is_server() else place
         return client.create_experiment(experiment, artifact_location=place)
 
 
-def _tags(tags: Mapping[str, str]) -> dict[str, str]:
+def described(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags of a run that begins here and now: the commit and DVC's experiment are added."""
     commit = git_commit()
     extra = {"mlflow.source.git.commit": commit} if commit else {}
     if os.environ.get("DVC_EXP_NAME"):

@@ -58,8 +58,10 @@ def test_ctrl_c_ends_with_130_and_a_checkpoint(prepared):
     assert stopped(prepared, signal.SIGINT) == 130
 
 
-def test_sigterm_ends_with_143_a_checkpoint_and_a_killed_run(prepared):
+def test_sigterm_ends_with_143_a_checkpoint_and_a_killed_run(prepared, monkeypatch):
     assert stopped(prepared, signal.SIGTERM, LINEAGE_TRACKING="on") == 143
+    monkeypatch.setenv("LINEAGE_TRACKING", "on")
+    tracking.send()
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking.uri())

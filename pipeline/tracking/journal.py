@@ -1,0 +1,121 @@
+"""What a stage reports, kept on disk first: no stage waits for MLflow, none loses by it.
+
+<project>/.lineage/journal/<when>-<stage>/lock           held while the stage runs
+<project>/.lineage/journal/<when>-<stage>/events.jsonl   a line for each call, with its time
+<project>/.lineage/journal/<when>-<stage>/files/         what is to be kept with the run
+
+Importing MLflow takes longer than many a stage does, so `sending` brings journals there when it is
+worth it: while a stage runs for more than a minute, at the end of a stage where a server is
+watched, else with the report, or before MLflow's page is opened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from pipeline.core import machine
+from pipeline.running.tracker import NullTracker
+from pipeline.tracking import sending
+from pipeline.tracking.tracker import described, flat, is_server
+
+LIVE_AFTER = 60.0  # seconds after which a stage shows its curves while it runs
+
+
+class Journal(NullTracker):
+    """A run on disk, to be sent to MLflow.
+
+    Args:
+        experiment: of MLflow.
+        name: of the run.
+        tags: to find it by.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+
+    def __init__(self, experiment: str, name: str, tags: Mapping[str, str]):
+        self.folder = folder() / f"{time.time_ns()}-{name}"
+        self.folder.mkdir(parents=True)
+        self._held = FileLock(self.folder / "lock")
+        self._held.acquire()
+        self._live_from = time.monotonic() + LIVE_AFTER
+        self._failed = False
+        self._write("start", experiment, name, described(tags))
+
+    def params(self, params: Mapping[str, Any]) -> None:
+        self._write("params", {key: str(value) for key, value in flat(params).items()})
+
+    def metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        self._write("metrics", {key: float(value) for key, value in metrics.items()}, step)
+        if self._live:
+            sending.one(self.folder)
+
+    def tags(self, tags: Mapping[str, str]) -> None:
+        self._write("tags", {key: str(value) for key, value in tags.items()})
+
+    def artifact(self, path: Path | str, folder: str | None = None) -> None:
+        """The file as it is now: before it is sent the stage may run again."""
+        kept = self.folder / "files" / (folder or "") / Path(path).name
+        self._attempt(lambda: _keep(Path(path), kept))
+        self._write("artifact", str(kept.relative_to(self.folder)), folder)
+
+    def end(self, status: str = "FINISHED") -> None:
+        self._write("end", status)
+        if self._live or is_server():
+            sending.one(self.folder)
+        self._held.release()
+
+    @property
+    def _live(self) -> bool:
+        return time.monotonic() > self._live_from
+
+    def _write(self, call: str, *args: Any) -> None:
+        event = {"at": int(time.time() * 1000), "call": call, "args": args}
+        self._attempt(lambda: _append(self.folder / "events.jsonl", json.dumps(event)))
+
+    def _attempt(self, call: Any) -> None:
+        """What the disk refuses costs the run in MLflow, not the stage."""
+        if self._failed:
+            return
+        try:
+            call()
+        except OSError as error:
+            self._failed = True
+            warn(error)
+
+
+def folder() -> Path:
+    """Where the journals of this project are."""
+    return machine.root() / ".lineage" / "journal"
+
+
+def warn(error: OSError) -> None:
+    """Say that a run is not kept."""
+    print(  # noqa: T201 (the one warning)
+        f"warning: {error.filename or folder()} cannot be written ({error.strerror}); going on "
+        "without tracking",
+        file=sys.stderr,
+    )
+
+
+def _append(path: Path, line: str) -> None:
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(line + "\n")
+
+
+def _keep(path: Path, kept: Path) -> None:
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(path, kept)  # outputs are replaced, never written over
+    except OSError:
+        shutil.copy(path, kept)

@@ -1,0 +1,191 @@
+"""A stage's run is kept on disk first and reaches MLflow once, whole, with its own times."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import ROOT
+
+from pipeline import tracking
+from pipeline.tracking import journal, sending
+from pipeline.tracking import tracker as trackers
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LINEAGE_TRACKING", "on")
+    return tmp_path
+
+
+class Client:
+    """MLflow's, as far as journals use it; `broken` counts down to a call that fails."""
+
+    def __init__(self):
+        self.calls, self.broken = [], 0
+
+    def create_run(self, experiment, at, tags, name):
+        self._call("create_run", at, tags, name)
+        return self.get_run(name)
+
+    def get_run(self, name):
+        info = type("Info", (), {"run_id": "1", "experiment_id": "2"})
+        return type("Run", (), {"info": info})
+
+    def get_experiment_by_name(self, name):
+        return type("Experiment", (), {"experiment_id": name})
+
+    def log_batch(self, run_id, params=(), metrics=(), tags=()):
+        seen = [(m.key, m.value, m.step, m.timestamp) for m in metrics]
+        self._call("log_batch", {p.key: p.value for p in params}, seen, [t.key for t in tags])
+
+    def log_artifact(self, run_id, path, folder):
+        with open(path, encoding="utf-8") as file:
+            self._call("log_artifact", file.read(), os.path.basename(path), folder)
+
+    def set_terminated(self, run_id, status, at):
+        self._call("set_terminated", status, at)
+
+    def _call(self, name, *args):
+        self.broken -= 1
+        if self.broken == 0:
+            raise ConnectionError("gone")
+        self.calls.append((name, *args))
+
+
+@pytest.fixture
+def client(monkeypatch):
+    client = Client()
+    monkeypatch.setattr(trackers, "connect", lambda: client)
+    return client
+
+
+def names(client: Client) -> list[str]:
+    return [call[0] for call in client.calls]
+
+
+def ran() -> None:
+    """A stage of four calls."""
+    with tracking.stage_run("teacher", "abc") as run:
+        run.params({"a": {"b": 1}})
+        run.metrics({"loss": 0.5}, 3)
+        run.tags({"what": "it made"})
+
+
+def test_a_run_is_sent_once_with_its_own_times(folder, client):
+    before = int(time.time() * 1000)
+    ran()
+    after = int(time.time() * 1000)
+    assert client.calls == [], "a short stage waits for nobody"
+    tracking.send()
+    tracking.send()
+    start, params, metrics, tags, end = client.calls
+    assert before <= start[1] <= metrics[2][0][3] <= end[2] <= after
+    assert start[3] == "teacher" and start[2]["output.sha256"] == "abc"
+    assert params[1] == {"a.b": "1"} and metrics[2][0][:3] == ("loss", 0.5, 3)
+    assert tags[3] == ["what"] and end[1] == "FINISHED"
+    assert list(journal.folder().iterdir()) == []
+
+
+def test_a_file_is_kept_as_it_was(folder, client):
+    path = folder / "card.json"
+    path.write_text("first")
+    with tracking.stage_run("teacher") as run:
+        run.artifact(path, "sub")
+    (folder / "other").write_text("second")
+    os.replace(folder / "other", path)  # as every output is replaced
+    tracking.send()
+    assert ("log_artifact", "first", "card.json", "sub") in client.calls
+
+
+def test_what_the_tracker_refused_is_sent_later_and_nothing_twice(folder, client, capsys):
+    ran()
+    client.broken = 3
+    tracking.send()
+    assert names(client) == ["create_run", "log_batch"]
+    assert capsys.readouterr().err.count("warning") == 1
+    tracking.send()
+    assert len(client.calls) == 2, "it failed a moment ago"
+    (folder / ".lineage/tracking-failed").unlink()
+    tracking.send()
+    assert names(client) == ["create_run", *["log_batch"] * 3, "set_terminated"]
+
+
+def test_a_stage_that_takes_long_is_live(folder, client, monkeypatch):
+    monkeypatch.setattr(journal, "LIVE_AFTER", -1.0)
+    with tracking.stage_run("teacher") as run:
+        run.params({"a": 1})
+        run.metrics({"loss": 0.5}, 3)
+        assert names(client) == ["create_run", "log_batch", "log_batch"]
+        run.metrics({"loss": 0.4}, 6)
+        assert len(client.calls) == 4
+        tracking.send()
+        assert len(client.calls) == 4, "another process leaves it alone while it runs"
+    assert names(client)[4:] == ["set_terminated"]
+    assert list(journal.folder().iterdir()) == []
+
+
+def test_a_server_has_a_stage_at_its_end(folder, client, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    ran()
+    assert names(client)[-1] == "set_terminated"
+
+
+def test_tracking_that_is_off_sends_nothing(folder, client, monkeypatch):
+    ran()
+    monkeypatch.setenv("LINEAGE_TRACKING", "off")
+    tracking.send()
+    assert client.calls == []
+
+
+KILLED = """
+import os, signal
+from pipeline import tracking
+run = tracking.stage_run("teacher")
+run.metrics({"loss": 1.0}, 1)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_stage_that_was_killed_ends_so(folder, client):
+    command = [sys.executable, "-c", KILLED]
+    subprocess.run(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=folder)
+    (events,) = folder.glob(".lineage/journal/*/events.jsonl")
+    with open(events, "a") as file:
+        file.write('{"at": 1, "call": "metr')  # the line it was writing
+    tracking.send()
+    assert names(client) == ["create_run", "log_batch", "set_terminated"]
+    assert client.calls[-1][1] == "KILLED"
+
+
+def test_a_disk_that_is_full_costs_one_warning(folder, client, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", "events.jsonl")
+
+    with tracking.stage_run("teacher") as run:
+        monkeypatch.setattr(journal, "_append", full)
+        run.metrics({"loss": 1.0}, 1)
+        run.artifact("nowhere")
+    assert capsys.readouterr().err == (
+        "warning: events.jsonl cannot be written (No space left on device); going on without "
+        "tracking\n"
+    )
+
+
+def test_a_folder_that_cannot_be_made_costs_one_warning(folder, capsys):
+    (folder / ".lineage").write_text("a file")
+    assert type(tracking.stage_run("teacher")) is tracking.NullTracker
+    assert capsys.readouterr().err.count("warning") == 1
+
+
+def test_events_are_plain_lines(folder):
+    ran()
+    (events,) = folder.glob(".lineage/journal/*/events.jsonl")
+    lines = [json.loads(line) for line in events.read_text().splitlines()]
+    assert [line["call"] for line in lines] == ["start", "params", "metrics", "tags", "end"]
+    assert sending._events(events.parent) == lines
