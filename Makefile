@@ -18,8 +18,9 @@ $(READY): requirements.txt
 		{ echo "error: $(PYTHON) is older than 3.11; fix: make PYTHON=/path/to/python3.11 setup" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check uv
-	$(VENV)/bin/uv pip install --quiet --python $(VENV)/bin/python -r requirements.txt || \
+	$(VENV)/bin/uv pip install --quiet --compile-bytecode --python $(VENV)/bin/python -r requirements.txt || \
 		$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(VENV)/bin/python -m compileall -q pipeline stages  # where Python may not write it when it runs
 	@touch $@
 
 check: setup ## check params.yaml without running anything
@@ -77,7 +78,8 @@ two-moons: setup ## six labels and the moons: three methods, with a picture; the
 	python -m benchmarks.two_moons
 	python -m benchmarks.two_moons --feedback
 
-bench: setup ## speed of augmentation, feeding and training steps against what others ship
+bench: setup ## where the chain's time goes; augmentation, feeding and training steps against others
+	python -m benchmarks.chain
 	OMP_NUM_THREADS=1 python -m benchmarks.augment
 	OMP_NUM_THREADS=1 python -m benchmarks.feeding
 	OMP_NUM_THREADS=1 python -m benchmarks.train_step
