@@ -4,35 +4,60 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.core.errors import UserError
 
 
 def write_bytes(path: Path | str, data: bytes) -> None:
-    """Write `data` so that a reader, or a crash, never sees half of it: the bytes go to a
+    """Write `data` as `written` does."""
+    with written(path, len(data)) as file:
+        file.write(data)
+
+
+@contextmanager
+def written(path: Path | str, num_bytes: int) -> Iterator[BinaryIO]:
+    """A file to write to, so that a reader, or a crash, never sees half of it: the bytes go to a
     temporary name in the same folder, are synced, then renamed.
+
+    Args:
+        num_bytes: that it is going to have, for messages.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written to; older files are intact.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with disk_errors(path, num_bytes):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            with open(temporary, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(path: Path | str, num_bytes: int) -> Iterator[None]:
+    """Within, what the disk refuses is a fault of the user's disk.
+
+    Raises:
+        UserError: what it said when `num_bytes` were to be written to `path`.
+    """
+    try:
+        yield
     except OSError as error:
-        if temporary.is_file():
-            temporary.unlink()
-        there = next(folder for folder in path.absolute().parents if folder.is_dir())
+        there = next(folder for folder in Path(path).absolute().parents if folder.is_dir())
         free = shutil.disk_usage(there).free
         raise UserError(
             str(path),
-            f"cannot write {len(data):,} bytes ({error.strerror}); {free:,} bytes are free",
+            f"cannot write {num_bytes:,} bytes ({error.strerror}); {free:,} bytes are free",
             "free some space, or check the folder's permissions, and run again",
         ) from error
 

@@ -8,7 +8,7 @@
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,11 @@ import numpy as np
 from pipeline.core import files
 from pipeline.core.errors import UserError
 
+PREPARED = Path("data/prepared")
 SCHEMA = 1
 SPLITS = ("labelled", "unlabelled", "val", "test")
+TRAINING = ("labelled", "unlabelled")
+PIECE = 1 << 18  # bytes of an array in memory at a time: few enough for a core's own cache
 
 
 @dataclass(frozen=True)
@@ -40,10 +43,13 @@ class Dataset:
 
     def describe(self) -> str:
         """Images per split, for people."""
-        counts = {name: sum(classes.values()) for name, classes in self.card["counts"].items()}
         copies = self.card["copies_left_out"]
-        shown = ", ".join(f"{count} {name}" for name, count in counts.items())
+        shown = ", ".join(f"{self.num(name)} {name}" for name in self.card["counts"])
         return f"{shown}; {copies} exact copies left out"
+
+    def num(self, split: str) -> int:
+        """Images of a split, as the card counts them: no array is read for it."""
+        return sum(self.card["counts"][split].values())
 
     def array(self, split: str, name: str = "image") -> np.ndarray:
         """One array, memory-mapped read-only.
@@ -82,35 +88,33 @@ def save(
     classes: list[str],
     path: list[str],
     sha256: list[str],
+    rows: np.ndarray | None = None,
     copies: int = 0,
 ) -> Dataset:
-    """Write a data set.
+    """Write a data set, a piece of an array at a time; its card, without which there is none, last.
 
     Args:
-        images: uint8 (N, C, H, W).
+        images: uint8 (M, C, H, W), perhaps memory-mapped.
         labels: int64 (N,).
         split: name of each image's split, (N,).
         classes: class names in the order of the labels.
         path: where each image came from, (N,).
         sha256: each image's content hash, (N,).
+        rows: where each image stands in `images`, (N,); None = image i in row i.
         copies: exact copies that were left out, to be reported.
     """
     folder = Path(folder)
-    hashes = {}
+    rows = np.arange(len(labels)) if rows is None else rows
+    hashes, counts = {}, {}
     for name in SPLITS:
-        rows = np.flatnonzero(split == name)
+        own = np.flatnonzero(split == name)
         label_name = "truth" if name == "unlabelled" else "label"
-        for array, values in (("image", images[rows]), (label_name, labels[rows])):
-            key = f"{name}/{array}.npy"
-            buffer = io.BytesIO()
-            np.save(buffer, values, allow_pickle=False)
-            files.write_bytes(folder / key, buffer.getvalue())
-            hashes[key] = files.sha256(folder / key)
-    mean, std = _normalisation(images[(split == "labelled") | (split == "unlabelled")])
-    counts = {
-        name: {c: int(((labels == i) & (split == name)).sum()) for i, c in enumerate(classes)}
-        for name in SPLITS
-    }
+        hashes[f"{name}/image.npy"] = _write_rows(folder / name / "image.npy", images, rows[own])
+        key = f"{name}/{label_name}.npy"
+        hashes[key] = _write_rows(folder / key, labels, own)
+        num = np.bincount(labels[own], minlength=len(classes)).tolist()
+        counts[name] = dict(zip(classes, num))
+    mean, std = _normalisation(images, rows[np.isin(split, TRAINING)])
     card = {
         "schema": SCHEMA,
         "kind": "classification",
@@ -121,17 +125,40 @@ def save(
         "copies_left_out": copies,
         "sha256": hashes,
     }
-    _write_index(folder / "index.csv", zip(path, split.tolist(), sha256))
+    _write_index(folder / "index.csv", path, split, sha256)
     return Dataset(folder, files.write_sealed(folder / "dataset.json", card))
 
 
-def _normalisation(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel on the 0..1 scale, from the training images;
-    through a histogram, which is exact and needs no float copy of the set."""
+def _write_rows(path: Path, values: np.ndarray, rows: np.ndarray) -> str:
+    """What `np.save(path, values[rows])` writes; returns the hash of the file."""
+    shape = (len(rows), *values.shape[1:])
+    with files.written(path, int(np.prod(shape)) * values.itemsize) as file:
+        descr = np.lib.format.dtype_to_descr(values.dtype)
+        header = {"descr": descr, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        for piece in _pieces(values, rows):
+            file.write(piece.data)
+    return files.sha256(path)
+
+
+def _pieces(values: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """`values[rows]`, some rows at a time."""
+    bytes_per_row = int(np.prod(values.shape[1:])) * values.itemsize
+    num = max(1, PIECE // bytes_per_row)
+    for start in range(0, len(rows), num):
+        yield np.ascontiguousarray(values[rows[start : start + num]])
+
+
+def _normalisation(images: np.ndarray, rows: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel on the 0..1 scale, of some rows (the training
+    images); through a histogram, which is exact and needs no float copy of the set."""
+    counts = np.zeros((images.shape[1], 256), dtype=np.int64)
+    for piece in _pieces(images, rows):
+        for channel, count in enumerate(counts):
+            count += np.bincount(piece[:, channel].ravel(), minlength=256)
     mean, std = [], []
     values = np.arange(256) / 255
-    for channel in range(images.shape[1]):
-        count = np.bincount(images[:, channel].ravel(), minlength=256)
+    for count in counts:
         share = count / count.sum()
         centre = float((share * values).sum())
         mean.append(round(centre, 6))
@@ -139,9 +166,10 @@ def _normalisation(images: np.ndarray) -> tuple[list[float], list[float]]:
     return mean, std
 
 
-def _write_index(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "path", "split", "sha256"])
-    writer.writerows([number, *row] for number, row in enumerate(rows))
-    files.write_text(path, text.getvalue())
+def _write_index(path: Path, origin: list[str], split: np.ndarray, sha256: list[str]) -> None:
+    with files.written(path, sum(map(len, origin)) + sum(map(len, sha256))) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["id", "path", "split", "sha256"])
+        writer.writerows(zip(range(len(origin)), origin, map(str, split), sha256))
+        text.detach()

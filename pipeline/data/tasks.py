@@ -1,6 +1,5 @@
 """Tasks and their images: a model's heads say which, `data/prepared/<task>` holds them."""
 
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -8,8 +7,6 @@ from torch import Tensor
 
 from pipeline.core.errors import UserError
 from pipeline.data import store
-
-PREPARED = Path("data/prepared")
 
 
 class Known(NamedTuple):
@@ -27,7 +24,7 @@ def dataset(task: str) -> store.Dataset:
     Raises:
         UserError: it is not there or damaged.
     """
-    return store.load(PREPARED / task)
+    return store.load(store.PREPARED / task)
 
 
 def is_task_known(card: dict) -> bool:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.core.block import Fault
+from pipeline.sources.decoder import identity
 from pipeline.sources.images import Images
 
 if TYPE_CHECKING:
     from pipeline.sources.options import Data
 
 
-def read(data: Data) -> Images:
+def read(data: Data, scratch: Path) -> Images:
     """scikit-learn's 1,797 real 8x8 digits, grey values 0..16 spread over 0..255."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     image = np.rint(bunch.images * (255 / 16)).astype(np.uint8)[:, None]  # (N, 1, 8, 8)
     path = [f"digits/{row:04d}" for row in range(len(image))]
-    return Images(image, bunch.target.astype(np.int64), [str(c) for c in range(10)], path)
+    return Images(
+        image=image,
+        row=np.arange(len(image)),
+        label=bunch.target.astype(np.int64),
+        classes=[str(c) for c in range(10)],
+        path=path,
+        sha256=[identity(one.tobytes(), one.shape) for one in image],
+    )
 
 
 def faults(data: Data) -> Iterator[Fault]:

@@ -6,107 +6,98 @@ deeper, `<root>/train/<class>/<file>`, and the images of `val` and `test` stay w
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.core.errors import UserError
+from pipeline.sources.decoding import Decoded, decode_all
 from pipeline.sources.images import Images
 
 if TYPE_CHECKING:
     from pipeline.sources.options import Data
 
 GIVEN = ("test", "val", "train")  # of exact copies the first is kept: never one to learn from
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
-EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "La", "RGBa")
 SHOWN = 20  # faults named one by one
 
 
 class _File(NamedTuple):
-    path: Path
+    path: str  # below the root
     label: str
     given: str
 
 
-def read(data: Data) -> Images:
+def read(data: Data, scratch: Path) -> Images:
     """Read every image below `data.root`, in the order of the names.
 
     Images become RGB, upright by their EXIF tag. With `data.size` the shorter side is resized to it
     (antialiased bilinear) and the middle square kept; without, all must be of one size.
     Hidden files are left out.
 
+    Args:
+        scratch: a folder on the disk that is to hold the data set.
+
     Raises:
         UserError: no such folder, no images, images that cannot be read or are of several sizes;
-            all bad files in one pass.
+            all bad files in one pass; the disk is full.
     """
     root = Path(data.root)
     files = list(_files(root))
     if not files:
         what = "holds no images" if root.is_dir() else "no such folder"
         raise UserError(str(root), what, "put a folder of images for each class there")
-    classes = sorted({folder.name for _, folder in _folders(root)})  # the empty ones too
-    images, faults = [], []
-    for file in files:
-        try:
-            images.append(_image(file.path, data.size))
-        except Exception as error:  # a broken file can fail in any way: bad EXIF is a SyntaxError
-            faults.append(UserError(str(file.path), _reason(error), "replace or remove it"))
-    shapes = sorted({image.shape for image in images})
-    if len(shapes) > 1 and not faults:
-        some = ", ".join(f"{s[1]}x{s[0]}" for s in shapes[:3])
-        what = f"images of {len(shapes)} sizes ({some}{', ...' if len(shapes) > 3 else ''})"
-        raise UserError(str(root), what, "set data.size, the side to store them at")
-    if faults:
-        raise UserError.all(_shortened(root, faults))
-    given = np.array([file.given for file in files])
+    classes = sorted({name for _, name in _folders(root)})  # the empty ones too
+    decoded = decode_all([str(root / file.path) for file in files], data.size, scratch)
+    _check(decoded, root, files)
+    place = {name: label for label, name in enumerate(classes)}
     return Images(
-        image=np.ascontiguousarray(np.stack(images).transpose(0, 3, 1, 2)),
-        label=np.array([classes.index(file.label) for file in files], dtype=np.int64),
+        image=decoded.image,
+        row=np.arange(len(files)),
+        label=np.array([place[file.label] for file in files], dtype=np.int64),
         classes=classes,
-        path=[str(file.path.relative_to(root)) for file in files],
-        given=given if (root / "train").is_dir() else None,
+        path=[file.path for file in files],
+        sha256=decoded.sha256,
+        given=np.array([f.given for f in files]) if (root / "train").is_dir() else None,
     )
 
 
 def _files(root: Path) -> Iterator[_File]:
-    for given, folder in _folders(root):
-        yield from (_File(path, folder.name, given) for path in _visible(folder))
+    for given, name in _folders(root):
+        below = Path(given, name)
+        yield from (_File(str(below / file), name, given) for file in _visible(root / below))
 
 
-def _folders(root: Path) -> Iterator[tuple[str, Path]]:
-    """The folder of every class, and the split that it stands in."""
+def _folders(root: Path) -> Iterator[tuple[str, str]]:
+    """The split that each class stands in, and its name."""
     splits = [name for name in GIVEN if (root / name).is_dir()] if (root / "train").is_dir() else []
     for given in splits or [""]:
-        yield from ((given, folder) for folder in _visible(root / given) if folder.is_dir())
+        folder = root / given
+        yield from ((given, name) for name in _visible(folder) if (folder / name).is_dir())
 
 
-def _visible(folder: Path) -> list[Path]:
+def _visible(folder: Path) -> list[str]:
+    """Names in order."""
     if not folder.is_dir():
         return []
-    names = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return sorted(path for path in names if path.name != "Thumbs.db")
+    names = (name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted(name for name in names if name != "Thumbs.db")
 
 
-def _image(path: Path, size: int) -> np.ndarray:
-    """uint8 (H, W, 3)."""
-    with Image.open(path, formats=FORMATS) as image:
-        if image.mode not in EIGHT_BITS:  # their conversion to RGB saturates
-            raise ValueError(f"is of mode {image.mode}, not eight bits a channel")
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    if not size:
-        return np.asarray(upright)
-    return np.asarray(ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR))
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return f"is no image of the formats {', '.join(FORMATS)}"
-    if isinstance(error, ValueError):
-        return str(error)
-    return f"cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+def _check(decoded: Decoded, root: Path, files: list[_File]) -> None:
+    if decoded.faults:
+        faults = (
+            UserError(str(root / files[row].path), what, "replace or remove it")
+            for row, what in decoded.faults.items()
+        )
+        raise UserError.all(_shortened(root, list(faults)))
+    if len(decoded.sizes) > 1:
+        sizes = sorted(decoded.sizes)
+        some = ", ".join(f"{width}x{height}" for height, width in sizes[:3])
+        what = f"images of {len(sizes)} sizes ({some}{', ...' if len(sizes) > 3 else ''})"
+        raise UserError(str(root), what, "set data.size, the side to store them at")
 
 
 def _shortened(root: Path, faults: list[UserError]) -> list[UserError]:

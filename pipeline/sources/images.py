@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,22 +11,37 @@ from pipeline.core.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Images:
-    """All images of a source.
+    """The images of a source, or some of them.
 
     Attributes:
-        image: uint8 (N, C, H, W).
+        image: uint8 (M, C, H, W), all that the source has, perhaps memory-mapped.
+        row: where each image stands in `image`, int64 (N,).
         label: int64 (N,), an index into `classes`.
         classes: all class names the source knows.
         path: where each image came from, for people (N,).
+        sha256: the identity of each, of its pixels and shape (N,): see `decoder.identity`.
         given: the split that the source itself puts each image in, `train`, `val` or `test` (N,);
             None if it has none.
     """
 
     image: np.ndarray
+    row: np.ndarray
     label: np.ndarray
     classes: list[str]
     path: list[str]
+    sha256: list[str]
     given: np.ndarray | None = None
+
+    def take(self, chosen: np.ndarray) -> Images:
+        """Only the images `chosen`, int64 (n,); no pixel is copied."""
+        return replace(
+            self,
+            row=self.row[chosen],
+            label=self.label[chosen],
+            path=[self.path[i] for i in chosen],
+            sha256=[self.sha256[i] for i in chosen],
+            given=None if self.given is None else self.given[chosen],
+        )
 
     def of(self, names: list[str], key: str = "data.classes") -> Images:
         """Only the images of the classes `names`, labelled by their position in `names`.
@@ -44,14 +58,7 @@ class Images:
                 UserError(key, f"no class is called '{n}'", nearest(n, self.classes))
                 for n in unknown
             )
-        position = {self.classes.index(name): new for new, name in enumerate(names)}
-        rows = [row for row, label in enumerate(self.label) if int(label) in position]
-        label = np.array([position[int(self.label[row])] for row in rows], dtype=np.int64)
-        given = None if self.given is None else self.given[rows]
-        path = [self.path[row] for row in rows]
-        return Images(self.image[rows], label, list(names), path, given)
-
-    def sha256(self) -> list[str]:
-        """The SHA-256 of each image's pixels and shape: its identity, whatever its file's name."""
-        shape = str(self.image.shape[1:]).encode()
-        return [hashlib.sha256(shape + image.tobytes()).hexdigest() for image in self.image]
+        position = {name: place for place, name in enumerate(names)}
+        label = np.array([position.get(name, -1) for name in self.classes])[self.label]
+        chosen = np.flatnonzero(label >= 0)
+        return replace(self.take(chosen), label=label[chosen], classes=list(names))

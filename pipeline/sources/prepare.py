@@ -3,7 +3,6 @@
 import shutil
 
 from pipeline.data import store
-from pipeline.data.tasks import PREPARED
 from pipeline.sources import SOURCES
 from pipeline.sources.options import Data
 from pipeline.sources.splits import first_copies, split
@@ -19,31 +18,31 @@ def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) ->
         UserError: unknown classes, clashing labels, too few images.
     """
     block = "data" if task == "base" else f"tasks.{task}"
-    source = SOURCES[data.source].read(data)
+    source = SOURCES[data.source].read(data, store.PREPARED)
     images = source.of(classes, f"{block}.classes")
-    sha256 = images.sha256()
-    kept = first_copies(sha256, images.label, images.path)
-    sha256, path = [sha256[row] for row in kept], [images.path[row] for row in kept]
+    kept = first_copies(images.sha256, images.label, images.path)
+    copies, images = len(images.path) - len(kept), images.take(kept)
     parts = split(
-        sha256,
-        images.label[kept],
+        images.sha256,
+        images.label,
         classes,
         labels_per_class=labels_per_class,
         val=data.val,
         test=data.test,
         seed=data.seed,
         key=f"{block}.labels_per_class",
-        given=None if images.given is None else images.given[kept],
+        given=images.given,
         brings=() if source.given is None else set(source.given) & {"val", "test"},
     )
-    shutil.rmtree(PREPARED / task, ignore_errors=True)
+    shutil.rmtree(store.PREPARED / task, ignore_errors=True)
     return store.save(
-        PREPARED / task,
-        images.image[kept],
-        images.label[kept],
+        store.PREPARED / task,
+        images.image,
+        images.label,
         parts,
         classes=classes,
-        path=path,
-        sha256=sha256,
-        copies=len(images.path) - len(kept),
+        path=images.path,
+        sha256=images.sha256,
+        rows=images.row,
+        copies=copies,
     )

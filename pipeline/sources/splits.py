@@ -61,16 +61,28 @@ def split(
             what = f"of {len(sha256)} images of {', '.join(classes)} none falls into {name}"
             fix = "add images" if name in brings else "raise it, or add images"
             raise UserError(f"data.{name}", what, fix)
-    for index, name in enumerate(classes):
-        rows = np.flatnonzero((label == index) & (result == "unlabelled"))
-        if len(rows) < labels_per_class:
+    training = np.flatnonzero(result == "unlabelled")
+    _check_enough(label[training], classes, labels_per_class, key)
+    result[training[_lowest(order[training], label[training], labels_per_class)]] = "labelled"
+    return result
+
+
+def _check_enough(label: np.ndarray, classes: list[str], labels_per_class: int, key: str) -> None:
+    for name, num in zip(classes, np.bincount(label, minlength=len(classes)).tolist()):
+        if num < labels_per_class:
             raise UserError(
                 key,
-                f"class '{name}' has {len(rows)} training images, {labels_per_class} are asked for",
+                f"class '{name}' has {num} training images, {labels_per_class} are asked for",
                 "lower labels_per_class, val or test, or add images",
             )
-        result[rows[np.argsort(order[rows], kind="stable")][:labels_per_class]] = "labelled"
-    return result
+
+
+def _lowest(order: np.ndarray, label: np.ndarray, num: int) -> np.ndarray:
+    """Of each class the rows with its `num` lowest numbers; one sort for all classes."""
+    rows = np.lexsort((order, label))
+    count = np.bincount(label)
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(count) - count, count)
+    return rows[rank < num]
 
 
 def _check_shares(shares: dict[str, float], brings: Collection[str]) -> None:
@@ -104,7 +116,7 @@ def first_copies(sha256: list[str], label: np.ndarray, path: list[str]) -> np.nd
             )
     if clashes:
         raise UserError.all(clashes)
-    return np.array(list(first.values()))
+    return np.array(list(first.values()), dtype=np.int64)
 
 
 def _uniform(seed: int, purpose: str, content: str) -> float:

@@ -1,10 +1,11 @@
 """The prepared data set: arrays come back as they went in, and not one bit otherwise."""
 
 import csv
+import os
 
 import numpy as np
 import pytest
-from conftest import flipped
+from conftest import flipped, same_files
 
 from pipeline.core.errors import UserError
 from pipeline.data import store
@@ -38,6 +39,53 @@ def test_arrays_come_back_as_they_went_in(dataset, arrays):
         assert np.array_equal(read.array(name, known), labels[split == name])
     assert read.card == dataset.card
     assert (read.classes, read.image_shape) == (CLASSES, (2, 3, 4))
+
+
+@pytest.mark.parametrize("piece", [1, 100, 1 << 18])
+def test_files_are_those_of_numpy_whatever_the_piece_and_wherever_images_stand(
+    tmp_path, arrays, monkeypatch, rng, piece
+):
+    images, labels, split = arrays
+    monkeypatch.setattr(store, "PIECE", piece)
+    rows = rng.permutation(30)[:20]
+    among = np.zeros((30, *images.shape[1:]), dtype=np.uint8)
+    among[rows] = images
+    texts = {"classes": CLASSES, "path": [""] * 20, "sha256": [""] * 20}
+    store.save(tmp_path / "one", among, labels, split, rows=rows, **texts)
+    for name in store.SPLITS:
+        np.save(tmp_path / "image.npy", images[split == name])
+        written = (tmp_path / "one" / name / "image.npy").read_bytes()
+        assert written == (tmp_path / "image.npy").read_bytes()
+    monkeypatch.undo()
+    store.save(tmp_path / "two", images, labels, split, **texts)
+    same_files(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.parametrize("num", range(9))
+def test_what_was_not_written_to_its_end_is_no_data_set(tmp_path, arrays, monkeypatch, num):
+    """Of nine files before the card, ended within any."""
+    images, labels, split = arrays
+    calls = iter(range(100))
+
+    def ended(_):
+        if next(calls) == num:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", ended)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(
+            tmp_path / "d", images, labels, split, classes=CLASSES, path=[""] * 20, sha256=[""] * 20
+        )
+    files = [path for path in (tmp_path / "d").rglob("*") if path.is_file()]
+    assert len(files) == num and all(path.suffix in (".npy", ".csv") for path in files)
+    with pytest.raises(UserError, match="no such file"):
+        store.load(tmp_path / "d")
+
+
+def test_images_are_counted_without_reading_them(dataset):
+    for name in store.SPLITS:
+        (dataset.folder / name / "image.npy").unlink()
+        assert dataset.num(name) == 5
 
 
 def test_arrays_are_mapped_and_read_only(dataset):

@@ -1,5 +1,8 @@
 """Class folders: what is read, in which order, and what is refused."""
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import run_chain, tiny_values, write_params
@@ -21,7 +24,8 @@ def write(path, pixels, mode="RGB", **options):
 
 def read(root, size: int) -> Images:
     """The images below `root`, stored at `size`."""
-    return folder.read(Data.model_validate(data(root, size=size)))
+    with tempfile.TemporaryDirectory() as scratch:
+        return folder.read(Data.model_validate(data(root, size=size)), Path(scratch))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Splits are a function of content and seed: disjoint, stable, even over classes."""
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from pipeline.core.errors import UserError
 from pipeline.data.store import SPLITS
 from pipeline.sources import SOURCES
-from pipeline.sources.splits import first_copies, split
+from pipeline.sources.splits import _lowest, first_copies, split
 
 CLASSES = ["a", "b", "c"]
 
@@ -82,6 +83,17 @@ def test_more_labels_contain_the_fewer(images):
     assert labelled(4) < labelled(10)
 
 
+@pytest.mark.parametrize("num_classes", [1, 40])
+def test_the_labelled_are_those_that_a_loop_over_the_classes_finds(rng, num_classes):
+    order, label = rng.integers(0, 50, 2000) / 50, rng.integers(0, num_classes, 2000)
+    order[label == 7] = 0.5  # of equals the earlier
+    wanted = []
+    for c in range(num_classes):
+        rows = np.flatnonzero(label == c)
+        wanted += rows[np.argsort(order[rows], kind="stable")][:5].tolist()
+    assert _lowest(order, label, 5).tolist() == wanted
+
+
 def test_a_class_with_too_few_images_is_named(images):
     sha256, label = images
     with pytest.raises(UserError, match="class 'c' has 0 training images, 4 are asked for"):
@@ -101,18 +113,20 @@ def test_copies_with_different_labels_are_all_named():
 
 
 def test_the_digits_of_some_classes_are_labelled_by_position(tiny):
-    images = SOURCES["digits"].read(tiny.data)
+    images = SOURCES["digits"].read(tiny.data, Path("unused"))
     some = images.of(["7", "2"])
     assert some.classes == ["7", "2"]
-    assert np.array_equal(some.image[some.label == 0], images.image[images.label == 7])
-    assert np.array_equal(some.image[some.label == 1], images.image[images.label == 2])
-    assert len(set(images.sha256())) == len(images.image) == 1797
+    assert np.array_equal(some.row[some.label == 0], np.flatnonzero(images.label == 7))
+    assert np.array_equal(some.row[some.label == 1], np.flatnonzero(images.label == 2))
+    assert [images.path[row] for row in some.row] == some.path
+    assert [images.sha256[row] for row in some.row] == some.sha256
+    assert len(set(images.sha256)) == len(images.image) == 1797
     assert (images.image.min(), images.image.max(), images.image.shape[1:]) == (0, 255, (1, 8, 8))
 
 
 def test_an_unknown_class_is_refused_by_name(tiny):
     with pytest.raises(UserError, match="no class is called '12'"):
-        SOURCES["digits"].read(tiny.data).of(["1", "12"])
+        SOURCES["digits"].read(tiny.data, Path("unused")).of(["1", "12"])
 
 
 @pytest.mark.parametrize("name", ["val", "test"])
