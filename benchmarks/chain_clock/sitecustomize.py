@@ -108,6 +108,7 @@ def _write_after_main(entry: object) -> None:
 
     @wraps(enter)
     def timed(main) -> None:
+        @wraps(main)
         def whole(argv) -> None:
             main(argv)
             clock.write("@".join([sys.orig_argv[2].removeprefix("stages."), *argv]))
