@@ -1,4 +1,5 @@
-"""BatchNorm by a batch's own statistics, without a trace in the running averages."""
+"""BatchNorm by a batch's own statistics, without a trace in the running averages; batches counted
+for all layers at once."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,37 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = tracked
         for module, training in was.items():
             module.training = training
+
+
+class BatchCounts:
+    """Counts the batches that the BatchNorm layers of a network see, in one operation for all.
+
+    Nothing here reads the counts, but they are part of a file of weights.
+    """
+
+    def __init__(self, network: nn.Module):
+        self._norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """For one forward pass: layers in training mode do not count by themselves."""
+        norms = [norm for norm in self._norms if _counts_for_nothing(norm)]
+        counts = [norm.num_batches_tracked for norm in norms]
+        for norm in norms:
+            norm.num_batches_tracked = None
+        try:
+            yield
+        finally:
+            for norm, count in zip(norms, counts):
+                norm.num_batches_tracked = count
+        if counts:
+            torch._foreach_add_(counts, 1)
+
+
+def _counts_for_nothing(norm: nn.BatchNorm2d) -> bool:
+    # without a momentum the average is over all batches, and by their number
+    tracked = norm.track_running_stats and norm.num_batches_tracked is not None
+    return norm.training and tracked and norm.momentum is not None
 
 
 @torch.no_grad()

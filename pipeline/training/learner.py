@@ -1,6 +1,5 @@
 """A learner owns a network and how one update of it is made."""
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
@@ -10,12 +9,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.data.batches import Part, in_one_type
-from pipeline.networks.batch_norm import check_one_image
+from pipeline.networks.batch_norm import BatchCounts, check_one_image
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.networks.feature_maps import FeatureMaps
 from pipeline.networks.frozen import freeze
+from pipeline.training.average import Average
 from pipeline.training.method import Method
-from pipeline.training.optimizer import learning_rate, make_optimizer
+from pipeline.training.optimizer import learning_rate, make_optimizer, set_rate
 from pipeline.training.recipe import Training
 
 
@@ -57,10 +57,13 @@ class Learner:
         self.modules = {n: m.module for n, m in methods.items() if m.module is not None}
         self.frozen = freeze(network, training.train)
         self.optimizer = make_optimizer(self.trained_weights(), training)
-        self.ema = copy.deepcopy(network).requires_grad_(False).eval() if training.ema else None
+        self.average = Average(network) if training.ema else None
+        self.ema = self.average.network if self.average else None
+        self.counts = BatchCounts(network)
         # after the copy, which would have these hooks as well
         self.maps = FeatureMaps(network, {x for m in methods.values() for x in m.layers})
         self.num_steps = 0
+        self.replayed = False  # whether who calls `step` sets the pace and counts, see `capture`
 
     @property
     def weights(self) -> Classifier:
@@ -127,20 +130,24 @@ class Learner:
         """The joint output, and `loss` (the weighted sum) with its named parts."""
         self.train_mode()
         batch = in_one_type(batch)
-        output = self.forward([part.images for part in batch.values()])
+        with self.autocast():  # one context, so that a weight is cast once for all passes
+            output = self.forward([part.images for part in batch.values()])
+            losses = self._cross_entropies(batch, output)
+            total = sum(self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items())
+            for method in self.methods.values():
+                added = method.losses(self.network, batch, output)
+                total = total + sum(added.values())
+                losses |= added
+        return output, {"loss": total, **losses}
+
+    def _cross_entropies(self, batch: dict[str, Part], output: Output) -> dict[str, Tensor]:
         losses = {}
         for (name, part), rows in zip(batch.items(), places(batch).values()):
             if part.targets is not None:
                 logits = full(output.logits[rows, self.columns])
                 smoothing = 0.0 if part.soft else self.training.label_smoothing
                 losses[name] = cross_entropy(logits, part.targets, part.weights, smoothing)
-        total = sum(self.loss_weights.get(name, 1.0) * value for name, value in losses.items())
-        for method in self.methods.values():
-            with self.autocast():
-                added = method.losses(self.network, batch, output)
-            total = total + sum(added.values())
-            losses |= added
-        return output, {"loss": total, **losses}
+        return losses
 
     def forward(self, images: list[Tensor]) -> Output:
         """The network on several sets of images (n, C, H, W): their outputs, one after another."""
@@ -153,7 +160,7 @@ class Learner:
         return Output(torch.cat(logits), torch.cat(features), maps)
 
     def _pass(self, images: Tensor) -> Output:
-        with self.autocast():
+        with self.autocast(), self.counts.together():
             output = self.network(images)
         return output._replace(maps=self.maps.take())
 
@@ -180,12 +187,18 @@ class Learner:
 
     def advance(self) -> None:
         """Step the optimiser at this step's rate by the gradients as they are; move the average."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate
+        if not self.replayed:
+            self.set_pace()
+            self.num_steps += 1
         self.optimizer.step()
-        self.num_steps += 1
-        if self.ema is not None:
-            average(self.ema, self.network, self.training.ema, self.age)
+        if self.average:
+            self.average.move()
+
+    def set_pace(self) -> None:
+        """Give the coming update's learning rate to the optimiser, and its share to the average."""
+        set_rate(self.optimizer, self.rate)
+        if self.average:
+            self.average.pace(self.training.ema, self.age + 1)
 
     @property
     def rate(self) -> float:
@@ -276,21 +289,6 @@ def cross_entropy(
         targets = targets + smoothing * (1 / targets.shape[1] - targets)
     losses = F.cross_entropy(logits, targets, reduction="none")
     return (losses if weights is None else losses * weights).mean()
-
-
-@torch.no_grad()
-def average(ema: torch.nn.Module, network: torch.nn.Module, decay: float, step: int) -> None:
-    """ema <- decay * ema + (1 - decay) * network, BatchNorm statistics too.
-
-    The decay is held below (1 + step) / (10 + step), so that the first weights, which are random,
-    are soon forgotten.
-    """
-    decay = min(decay, (1 + step) / (10 + step))
-    ours, theirs = ema.state_dict(), network.state_dict()
-    floating = [key for key, value in ours.items() if value.is_floating_point()]
-    torch._foreach_lerp_([ours[k] for k in floating], [theirs[k] for k in floating], 1 - decay)
-    for key in ours.keys() - set(floating):
-        ours[key].copy_(theirs[key])
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -21,6 +21,13 @@ def make_optimizer(weights: Iterable[Tensor], training: Training) -> SGD | torch
     return OPTIMIZERS[training.optimizer](groups, lr=training.learning_rate)
 
 
+def set_rate(optimizer: SGD | torch.optim.Optimizer, rate: float) -> None:
+    """Step at this rate from now on; a rate that is a tensor on the device is filled."""
+    for group in optimizer.param_groups:
+        old = group["lr"]
+        group["lr"] = old.fill_(rate) if isinstance(old, Tensor) else rate
+
+
 def learning_rate(training: Training, step: int) -> float:
     """Linear warm-up to the peak, then a half cosine down to 0 just after the last step."""
     if step < training.warmup_steps:
