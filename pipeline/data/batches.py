@@ -1,7 +1,7 @@
 """Batches as a pure function of the step: which images, in which view, with which targets."""
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -9,6 +9,10 @@ import torch
 from torch import Tensor
 
 from pipeline.core import randomness
+from pipeline.data.packing import Packing
+
+Arrays = dict[str, np.ndarray | Tensor]
+Drawn = tuple[Arrays, Arrays]  # of a stream: what `Stream.read` says, what its view drew
 
 
 class View(Protocol):
@@ -17,8 +21,9 @@ class View(Protocol):
     def draw(self, rng: np.random.Generator, num: int) -> dict[str, np.ndarray]:
         """Parameters for `num` images; row i does not depend on `num`."""
 
-    def __call__(self, images: Tensor, drawn: dict[str, np.ndarray]) -> Tensor:
-        """uint8 (N, C, H, W) -> uint8 (N, C, H, W)."""
+    def __call__(self, images: Tensor, drawn: Arrays) -> Tensor:
+        """uint8 (N, C, H, W) -> uint8 (N, C, H, W), on the images' device; on another device than a
+        CPU the parameters are there too, as tensors."""
 
 
 @dataclass(frozen=True)
@@ -52,18 +57,30 @@ class Stream:
     def __len__(self) -> int:
         return len(self.images if self.index is None else self.index)
 
-    def gather(self, samples: np.ndarray) -> Tensor:
-        """The images of `samples` (n,), on the device: uint8 (n, C, H, W).
+    @property
+    def place(self) -> torch.device:
+        """Where its batches are."""
+        return self.images.device if isinstance(self.images, Tensor) else self.device
+
+    def read(self, samples: np.ndarray) -> dict[str, np.ndarray]:
+        """What the host says of samples (n,): their `image`, bytes (n, C, H, W), or where it is on
+        the device: `row` (n,).
 
         A memory map is read in sorted order, which is the order of the disk.
         """
         rows = samples if self.index is None else self.index[samples]
         if isinstance(self.images, Tensor):
-            return self.images[torch.from_numpy(rows).to(self.images.device)]
+            return {"row": rows}
         order = np.argsort(rows, kind="stable")
         batch = np.empty((len(rows), *self.images.shape[1:]), dtype=np.uint8)
         batch[order] = self.images[rows[order]]
-        return torch.from_numpy(batch).to(self.device)
+        return {"image": batch}
+
+    def gather(self, said: Arrays) -> Tensor:
+        """The images of which `read` said that, on the device: uint8 (n, C, H, W)."""
+        if "image" in said:
+            return torch.as_tensor(said["image"])
+        return self.images[torch.as_tensor(said["row"])]
 
 
 class Part(NamedTuple):
@@ -94,25 +111,60 @@ class Batches:
     Each stream is gone through in a fresh random order every epoch, over the end of one epoch into
     the next without a short batch; an image that comes twice in a batch gets two views, because
     views are drawn by position.
+
+    A batch is `unpack(pack(step))`: what the host draws for all streams, in one buffer, goes to the
+    device in one copy that nobody waits for, and the rest is done there. On a CPU the arrays are
+    used as they are.
+
+    Args:
+        streams: by name, all of one device.
     """
 
     def __init__(self, streams: dict[str, Stream], *, seed: int, model: str):
         self.streams = streams
+        self.device = next(iter(streams.values())).place
         self._key = (seed, model)
         self._epoch = lru_cache(maxsize=8)(self._shuffled)
 
     def __call__(self, step: int) -> dict[str, Part]:
         """The batch of `step` (0, 1, ...): the same whenever and however often it is asked for."""
-        return {name: self._part(name, step) for name in self.streams}
+        if self.device.type == "cpu":
+            return self._parts(self._drawn(step))
+        return self.unpack(self.pack(step).to(self.device, non_blocking=True))
 
-    def _part(self, name: str, step: int) -> Part:
-        stream, (seed, model) = self.streams[name], self._key
-        samples = self._rows(name, step)
-        drawn = stream.view.draw(randomness.generator(seed, model, "view", name, step), stream.num)
-        images = stream.view(stream.gather(samples), drawn)
-        rows = torch.from_numpy(samples).to(images.device)
+    @cached_property
+    def _packing(self) -> Packing:
+        return Packing(_flat(self._drawn(0)))
+
+    def pack(self, step: int) -> Tensor:
+        """All that the host says of a step: uint8 (B,) on the CPU, as many bytes at every step;
+        pinned for a GPU."""
+        drawn = _flat(self._drawn(step))
+        return self._packing.pack(drawn, pinned=self.device.type == "cuda")
+
+    def unpack(self, buffer: Tensor) -> dict[str, Part]:
+        """The batch that a buffer on the device speaks of; nothing is read back."""
+        flat = self._packing.unpack(buffer)
+        return self._parts(
+            {name: (_below(flat, name), _below(flat, f"{name}/view")) for name in self.streams}
+        )
+
+    def _drawn(self, step: int) -> dict[str, Drawn]:
+        drawn, (seed, model) = {}, self._key
+        for name, stream in self.streams.items():
+            samples = self._rows(name, step)
+            rng = randomness.generator(seed, model, "view", name, step)
+            said = {"sample": samples, **stream.read(samples)}
+            drawn[name] = said, stream.view.draw(rng, stream.num)
+        return drawn
+
+    def _parts(self, drawn: dict[str, Drawn]) -> dict[str, Part]:
+        return {name: self._part(self.streams[name], *drawn[name]) for name in self.streams}
+
+    def _part(self, stream: Stream, said: Arrays, view: Arrays) -> Part:
+        rows = torch.as_tensor(said["sample"])
         return Part(
-            images=images,
+            images=stream.view(stream.gather(said), view),
             targets=None if stream.targets is None else stream.targets[rows],
             weights=None if stream.weights is None else stream.weights[rows],
             rows=rows,
@@ -133,3 +185,17 @@ class Batches:
         order = self.streams[name].order or name
         rng = randomness.generator(seed, model, "order", order, epoch)
         return rng.permutation(len(self.streams[name]))
+
+
+def _flat(drawn: dict[str, Drawn]) -> Arrays:
+    """By `<stream>/<what>`, and `<stream>/view/<what>`."""
+    flat = {}
+    for name, (said, view) in drawn.items():
+        flat |= {f"{name}/{key}": value for key, value in said.items()}
+        flat |= {f"{name}/view/{key}": value for key, value in view.items()}
+    return flat
+
+
+def _below(flat: Arrays, prefix: str) -> Arrays:
+    start = f"{prefix}/"
+    return {k.removeprefix(start): v for k, v in flat.items() if k.startswith(start)}

@@ -1,11 +1,14 @@
 """Batches are a pure function of the step, and go through every image once an epoch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from pipeline.augment import RandAugment, StrongView, WeakView
 from pipeline.data.batches import Batches, Stream
+from pipeline.data.packing import Packing
 
 SIZE = 10
 
@@ -137,3 +140,91 @@ def test_samples_are_the_images_that_the_index_names(rng):
     stream = Stream(images, None, 4, WeakView(shift=0, flip=False), index=index)
     part = Batches({"all": stream}, seed=0, model="m")(0)["all"]
     assert part.images[:, 0, 0, 0].tolist() == index[part.rows.numpy()].tolist()
+
+
+# --- one copy to a device ---------------------------------------------------------------------
+
+
+def streams_of_all_kinds(rng, tmp_path):
+    """On the device, by an index, from a memory map; with a weak, a strong, a cut out view."""
+    images = rng.integers(0, 256, (SIZE, 3, 8, 8), dtype=np.uint8)
+    np.save(tmp_path / "image.npy", images)
+    mapped, index = np.load(tmp_path / "image.npy", mmap_mode="r"), np.array([4, 4, 0, 2, 9])
+    weak, there = WeakView(shift=1), torch.from_numpy(images)
+    strong = StrongView(weak, RandAugment(2, 9, magnitude_std=0.5, cutout=0.5))
+    return {
+        "labelled": Stream(there, torch.eye(SIZE), 3, weak, torch.rand(SIZE)),
+        "pseudo": Stream(there, torch.eye(5), 7, strong, index=index, soft=True),
+        "disk": Stream(mapped, None, 4, strong),
+    }
+
+
+def test_a_packed_batch_is_the_batch(rng, tmp_path):
+    made = Batches(streams_of_all_kinds(rng, tmp_path), seed=0, model="m")
+    for step in [0, 5, 3, 3, 40]:
+        packed, plain = made.unpack(made.pack(step)), made(step)
+        assert packed.keys() == plain.keys()
+        for one, other in zip(packed.values(), plain.values()):
+            for a, b in zip(one, other):
+                assert torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def test_another_step_in_the_same_buffer_gives_its_batch(rng, tmp_path):
+    made = Batches(streams_of_all_kinds(rng, tmp_path), seed=0, model="m")
+    buffer = made.pack(0)
+    for step in (7, 2):
+        buffer.copy_(made.pack(step))
+        packed, plain = made.unpack(buffer), made(step)
+        for name in plain:
+            assert torch.equal(packed[name].images, plain[name].images)
+            assert torch.equal(packed[name].rows, plain[name].rows)
+
+
+def test_arrays_of_any_type_lie_apart_and_come_back(rng):
+    arrays = {
+        "flag": rng.random(7) < 0.5,
+        "byte": rng.integers(0, 256, (3, 5), dtype=np.uint8),
+        "long": rng.integers(-9, 9, (4, 2)),
+        "none": np.zeros((0, 3)),
+        "double": rng.random(3),
+    }
+    packing = Packing(arrays)
+    buffer = packing.pack(arrays)
+    assert buffer.dtype == torch.uint8 and buffer.shape == (packing.size,)
+    for name, value in packing.unpack(buffer).items():
+        assert (
+            np.array_equal(value.numpy(), arrays[name])
+            and value.numpy().dtype == arrays[name].dtype
+        )
+
+
+def test_an_array_of_another_shape_is_refused(rng):
+    packing = Packing({"row": np.arange(4)})
+    with pytest.raises(ValueError, match=r"row: is \(3,\), was to be \(4,\)"):
+        packing.pack({"row": np.arange(3)})
+
+
+@pytest.mark.gpu
+def test_a_batch_is_on_the_gpu_what_it_is_here(rng, tmp_path):
+    here = streams_of_all_kinds(rng, tmp_path)
+    there = {
+        name: replace(
+            one,
+            images=one.images.cuda() if isinstance(one.images, torch.Tensor) else one.images,
+            targets=None if one.targets is None else one.targets.cuda(),
+            weights=None if one.weights is None else one.weights.cuda(),
+            device=torch.device("cuda"),
+        )
+        for name, one in here.items()
+    }
+    on_cpu, on_gpu = (Batches(streams, seed=0, model="m") for streams in (here, there))
+    on_gpu(0)  # tables of the views are made once
+    torch.cuda.set_sync_debug_mode("error")
+    batches = [on_gpu(step) for step in range(1, 9)]  # ahead of the device
+    torch.cuda.set_sync_debug_mode("default")
+    for step, batch in enumerate(batches, 1):
+        plain = on_cpu(step)
+        for name in plain:
+            assert torch.equal(batch[name].rows.cpu(), plain[name].rows)
+            off = (batch[name].images.cpu().int() - plain[name].images.int()).abs()
+            assert off.max() <= 1 and (off == 0).float().mean() > 0.99
