@@ -66,14 +66,15 @@ def probabilities(
     Args:
         images: uint8 (N, C, H, W), perhaps memory-mapped.
     """
-    total = 0.0
-    for name in sorted(names):
-        answers = [
-            evaluate.infer(network, _apply(name, images[start : start + CHUNK]), autocast)
-            for start in range(0, len(images), CHUNK)
-        ]
-        total = total + torch.softmax(torch.cat(answers).double(), dim=1).numpy()
-    return total / len(names)
+    num_classes = sum(head.out_features for head in network.heads.values())
+    total = np.zeros((len(images), num_classes))
+    for start in range(0, len(images), CHUNK):
+        piece, rows = images[start : start + CHUNK], total[start : start + CHUNK]
+        for name in sorted(names):
+            logits = evaluate.infer(network, _apply(name, piece), autocast)
+            rows += torch.softmax(logits.double(), dim=1).numpy()
+    total /= len(names)
+    return total
 
 
 CHUNK = 8192  # images transformed at a time
