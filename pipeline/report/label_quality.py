@@ -34,7 +34,7 @@ def label_quality(generation: str) -> LabelQuality:
     dataset = tasks.dataset("base")
     labels, _ = pseudo_labels.load(f"data/pseudo_labels/{generation}.safetensors")
     kept, first = np.unique(labels.index, return_index=True)
-    total, size = len(dataset.array("unlabelled")), len(dataset.classes)
+    total, size = dataset.num("unlabelled"), len(dataset.classes)
     label = labels.label[first]
     accuracy = right = None
     if "unlabelled/truth.npy" in dataset.card["sha256"]:

@@ -12,6 +12,7 @@ from pipeline.data import tasks
 from pipeline.networks import checkpoint, evaluate
 from pipeline.networks.classifier import Classifier
 from pipeline.report.intervals import wilson
+from pipeline.report.joined import Joined
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Answers:
     """A model's answers on a split of every task it knows.
 
     Attributes:
-        images: uint8 (N, C, H, W).
+        images: uint8 (N, C, H, W), those of a task shared with all models that know it.
         logits: (N, K) over all its classes; where the model is given the task of an image, minus
             infinity outside the task's own.
         task_known: the same with the task given in any case.
@@ -27,7 +28,7 @@ class Answers:
         task: the task each image belongs to, (N,).
     """
 
-    images: Tensor
+    images: Tensor | Joined
     logits: Tensor
     task_known: Tensor
     labels: Tensor
@@ -87,11 +88,11 @@ def models(lineage: Lineage, test: bool) -> dict[str, Measured]:
     device = machine.device(settings)
     splits = ["val", "test"] if test else ["val"]
     paired = {name for pair in lineage.pairs().values() for name in pair}
-    result = {}
+    result, held = {}, {}
     for name in lineage:
         network, card = checkpoint.load(f"models/{name}", device)
         autocast = machine.configure(settings, network, checkpoint.pixels(card))
-        answers = {split: evaluate_split(network, card, split, autocast) for split in splits}
+        answers = {split: evaluate_split(network, card, split, autocast, held) for split in splits}
         right = unlabelled_accuracy(network, autocast) if name in paired else None
         result[name] = Measured(card, checkpoint.classes(card), answers, right)
     return result
@@ -108,10 +109,16 @@ def unlabelled_accuracy(network: Classifier, autocast) -> float | None:
     return evaluate.accuracy(logits[:, : len(dataset.classes)], truth)
 
 
-def evaluate_split(network: Classifier, card: dict, split: str, autocast) -> Answers:
-    """A model's answers on one split of the tasks it has heads for."""
+def evaluate_split(
+    network: Classifier, card: dict, split: str, autocast, held: dict[tuple[str, str], Tensor]
+) -> Answers:
+    """A model's answers on one split of the tasks it has heads for.
+
+    Args:
+        held: images by split and task, which models share; this one's are put there.
+    """
     known = tasks.known(card, split)
-    images = torch.cat([task.images for task in known])
+    images = Joined([held.setdefault((split, task.task), task.images) for task in known])
     logits = evaluate.infer(network, images, autocast)
     task_known = evaluate.task_known(logits, tasks.columns(known))
     return Answers(
