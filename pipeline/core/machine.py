@@ -17,9 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pipeline.core.errors import UserError, nearest
 from pipeline.core.yaml_file import read
 
-# Below this product of weights and pixels a second thread and the casts to bf16 cost more than
-# they save.
-SMALL_NETWORK = 50_000_000
+# Products of a network's weights and an image's pixels. From the first one on bf16 saves more than
+# its casts cost (a step is 0.95 to 1.08 times as quick below it, 1.2 to 2.4 times above); from the
+# second one on a further thread does.
+PAYS_BF16 = 5_000_000
+PAYS_THREADS = 50_000_000
 
 
 class Machine(BaseModel):
@@ -36,6 +38,9 @@ class Machine(BaseModel):
     )
     compile: bool = Field(
         False, description="torch.compile the networks that train: for long runs on a GPU"
+    )
+    capture: bool = Field(
+        False, description="replay training steps as CUDA graphs, where the recipe allows it"
     )
     checkpoint_seconds: float = Field(20.0, gt=0, description="between two resume checkpoints")
 
@@ -99,8 +104,9 @@ def device(machine: Machine):
 def configure(machine: Machine, network, pixels: int) -> Callable[[], AbstractContextManager]:
     """Set threads, memory layout and number format for a network on its device.
 
-    Large networks get all threads, bf16 autocast and channels_last where the hardware has fast
-    bf16; small ones one thread and float32.
+    All but the smallest networks get bf16 autocast and channels_last where the hardware has fast
+    bf16, large ones all threads, others one. What is chosen depends on nothing but the hardware,
+    the network and the size of its images: the same run gives the same bytes again.
 
     Args:
         pixels: of a channel of the images that the network sees.
@@ -111,24 +117,22 @@ def configure(machine: Machine, network, pixels: int) -> Callable[[], AbstractCo
     import torch
 
     device = next(network.parameters()).device
-    weights = sum(weight.numel() for weight in network.parameters())
-    small = weights * pixels < SMALL_NETWORK
-    torch.set_num_threads(machine.threads or (1 if small else _cores()))
+    work = pixels * sum(weight.numel() for weight in network.parameters())
+    torch.set_num_threads(machine.threads or (_cores() if work >= PAYS_THREADS else 1))
     wanted = machine.dtype == "bfloat16"
     if machine.dtype == "auto":
-        wanted = not small and _fast_bf16(device)
-    if device.type == "cpu" and pixels < 32**2 and _of_torchvision(network):
-        wanted = False
-    if not wanted:
+        wanted = work >= PAYS_BF16 and _fast_bf16(device)
+    if not wanted or (device.type == "cpu" and pixels < _fewest_pixels(network)):
         return nullcontext
     network.to(memory_format=torch.channels_last)
     return partial(torch.autocast, device.type, torch.bfloat16)
 
 
-def _of_torchvision(network) -> bool:
-    # From images of 16x16 pixels down their maps shrink to a pixel too early. For a strided bf16
-    # convolution there, torch 2.15 leaves the CPU's gradient uninitialised.
-    return type(network.backbone).__module__.startswith("torchvision")
+def _fewest_pixels(network) -> int:
+    """Of images that bf16 can be trained on: a strided convolution over a single pixel is left an
+    uninitialised gradient by torch 2.15 on a CPU, and torchvision's networks halve five times."""
+    parts = {type(part).__module__.split(".")[0] for part in network.children()}
+    return 32**2 if "torchvision" in parts else 3**2
 
 
 def _fast_bf16(device) -> bool:

@@ -6,6 +6,8 @@ import torch
 from pipeline.core import machine
 from pipeline.core.errors import UserError
 from pipeline.core.machine import Machine
+from pipeline.networks import NETWORKS
+from pipeline.networks.classifier import Classifier
 
 SMALL = torch.nn.Linear(4, 4)
 
@@ -48,6 +50,7 @@ BAD = {
     "deterministic": "perhaps",
     "resident_gigabytes": "-0.1",
     "compile": "maybe",
+    "capture": "maybe",
     "checkpoint_seconds": "0",
 }
 
@@ -100,11 +103,43 @@ def test_a_small_network_has_one_thread_and_full_precision(threads, expected):
         assert not torch.is_autocast_enabled("cpu")
 
 
-def test_a_large_network_has_all_cores_and_bf16_where_that_is_fast(monkeypatch):
-    pixels = machine.SMALL_NETWORK // sum(w.numel() for w in SMALL.parameters()) + 1
+def pixels_of(work: int) -> int:
+    """So many that SMALL reaches this product of weights and pixels."""
+    return work // sum(w.numel() for w in SMALL.parameters()) + 1
+
+
+@pytest.mark.parametrize(
+    ("work", "threads"),
+    [(machine.PAYS_BF16, 1), (machine.PAYS_THREADS, 2)],
+    ids=["medium", "large"],
+)
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_network_has_bf16_where_that_is_fast_and_all_cores_if_it_is_large(
+    monkeypatch, work, threads, fast
+):
     monkeypatch.setattr(machine, "_cores", lambda: 2)
-    for fast in (True, False):
-        monkeypatch.setattr(machine, "_fast_bf16", lambda device, fast=fast: fast)
-        with machine.configure(Machine(), SMALL, pixels)():
-            assert torch.get_num_threads() == 2
-            assert torch.is_autocast_enabled("cpu") is fast
+    monkeypatch.setattr(machine, "_fast_bf16", lambda _: fast)
+    with machine.configure(Machine(), SMALL, pixels_of(work))():
+        assert torch.get_num_threads() == threads
+        assert torch.is_autocast_enabled("cpu") is fast
+
+
+@pytest.mark.parametrize(("name", "size"), [("wrn_28_2", 3), ("torchvision/resnet18", 32)])
+def test_bf16_is_not_used_where_maps_would_shrink_to_a_pixel_too_early(monkeypatch, name, size):
+    monkeypatch.setattr(machine, "_fast_bf16", lambda _: True)
+    monkeypatch.setattr(machine, "PAYS_BF16", 0)
+    network = Classifier(NETWORKS[name].build(1, 1.0, 0.0), {"base": 2}, [0.5], [0.5])
+    for pixels, expected in ((size**2, True), ((size - 1) ** 2, False)):
+        for dtype in ("auto", "bfloat16"):
+            with machine.configure(Machine(dtype=dtype), network, pixels)():
+                assert torch.is_autocast_enabled("cpu") is expected
+
+
+def test_the_default_networks_have_bf16_on_one_thread(monkeypatch):
+    monkeypatch.setattr(machine, "_fast_bf16", lambda _: True)
+    for name in ("small_cnn", "wide_cnn"):
+        network = Classifier(NETWORKS[name].build(1, 1.0, 0.0), {"base": 8}, [0.5], [0.5])
+        with machine.configure(Machine(), network, 8 * 8)():
+            assert torch.get_num_threads() == 1 and torch.is_autocast_enabled("cpu")
+        (weight, *_) = (w for w in network.parameters() if w.ndim == 4 and w.shape[1] > 1)
+        assert weight.is_contiguous(memory_format=torch.channels_last)
