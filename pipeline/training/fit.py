@@ -66,6 +66,8 @@ class Trainings:
         learner.check_passes(sizes(streams), _any_image(learner, streams))
         if run.machine.compile:
             learner.network.compile()
+        # the shapes of a training never change: the quickest kernel is worth a search
+        torch.backends.cudnn.benchmark = not run.machine.deterministic
         resume = self._contexts.enter_context(Resume(run.stage, run.depends))
         batches = Batches(streams, seed=run.seed, model=run.name)
         return train(learner, batches, evaluate, run, resume, self._stop, first_step)

@@ -15,6 +15,7 @@ from pipeline.running.progress import progress
 from pipeline.running.resume import Resume
 from pipeline.running.run import Run
 from pipeline.running.signals import Stop
+from pipeline.training.capture import stepping
 from pipeline.training.learner import Learner
 from pipeline.training.optimizer import learning_rate
 
@@ -69,6 +70,7 @@ def train(
     """
     training = learner.training
     state = _restore(learner, resume)
+    update = stepping(learner, batches, run.machine)
     if learner.num_steps:
         _say(f"{run.name}: going on after step {learner.num_steps}")
     saved = time.monotonic()
@@ -76,7 +78,7 @@ def train(
         for step in range(learner.num_steps, training.steps):
             torch.manual_seed(randomness.torch_seed(run.seed, run.name, "dropout", step))
             rate = learner.rate
-            state.since.append(learner.step(batches(step)))
+            state.since.append(update(step))
             bar.update()
             last = step + 1 == training.steps
             evaluates = last or (step + 1) % training.evaluate_every == 0

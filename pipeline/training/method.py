@@ -70,6 +70,8 @@ class Method:
             networks; they count as images seen.
         adds: images of each part that it makes itself, by name: `batch` adds them.
         apart: its parts whose images are not in the joint pass, but in one of their own.
+        capturable: whether a step is the same work on the device every time: no hook reads `step`,
+            decides by a tensor's value, or puts a new tensor in the place of one it kept.
         warmup_steps: steps that train the new head alone, before all others.
         state: named tensors: all that a resumed training, or the next task, needs of it.
         module: weights of its own, trained with the network's by its optimiser; or None.
@@ -87,6 +89,7 @@ class Method:
     passes = 0
     adds: Mapping[str, int] = MappingProxyType({})
     apart: tuple[str, ...] = ()
+    capturable = False
     warmup_steps = 0
 
     def __init__(self, options: Block):

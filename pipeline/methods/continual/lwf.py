@@ -40,6 +40,7 @@ class LearningWithoutForgetting(Method):
         )
 
     passes = 1  # the old model's
+    capturable = True
 
     def __init__(self, options: Options):
         super().__init__(options)

@@ -26,6 +26,7 @@ class FixMatch(Consistency):
 
     name = "fixmatch"
     excludes = ("uda",)
+    capturable = True
 
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
         confidence, label = weak.softmax(1).max(1)

@@ -39,6 +39,10 @@ class UnsupervisedDataAugmentation(Consistency):
     name = "uda"
 
     @property
+    def capturable(self) -> bool:
+        return not self.options.ramp_steps
+
+    @property
     def weight(self) -> float:
         return self.options.weight * ramp(self.step, 0, self.options.ramp_steps)
 
