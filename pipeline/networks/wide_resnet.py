@@ -45,7 +45,7 @@ class WideResNet(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Features (N, num_features) of float images (N, in_channels, H, W)."""
-        out = self.norm(self.blocks(self.stem(images))).relu()
+        out = self.norm(self.blocks(self.stem(images))).relu_()
         return out.mean((2, 3))
 
 
@@ -64,8 +64,9 @@ class Block(nn.Module):
         self.skip = skip
 
     def forward(self, inputs: Tensor) -> Tensor:
-        activated = self.norm1(inputs).relu()
-        residual = self.conv2(self.norm2(self.conv1(activated)).relu())
+        # in place, as BatchNorm's backward needs what went in and not what came out
+        activated = self.norm1(inputs).relu_()
+        residual = self.conv2(self.norm2(self.conv1(activated)).relu_())
         shortcut = inputs if self.shortcut is None else self.shortcut(activated)
         return shortcut + drop_residual(residual, self.skip if self.training else 0.0)
 

@@ -40,6 +40,30 @@ def test_every_parameter_gets_a_gradient():
     assert missing == []
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_a_relu_in_place_has_the_bits_of_one_out_of_place(bf16, monkeypatch):
+    """BatchNorm's backward must not need what it put out, nor must the features' pooling."""
+
+    def step() -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        net = WideResNet(10, 1, stochastic_depth=0.5).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            features = net(torch.randn(6, 3, 16, 16))
+        features.float().square().sum().backward()
+        return [features, *net.buffers(), *(weight.grad for weight in net.parameters())]
+
+    in_place = step()
+    monkeypatch.setattr(torch.Tensor, "relu_", torch.Tensor.relu)
+    assert all(torch.equal(one, other) for one, other in zip(in_place, step(), strict=True))
+
+
+def test_a_gradient_through_it_may_be_differentiated_again():
+    """As soft labels of Meta Pseudo Labels ask."""
+    torch.manual_seed(0)
+    block, inputs = Block(2, 3, 2, skip=0.0).double(), torch.randn(4, 2, 4, 4).double()
+    assert torch.autograd.gradgradcheck(block, inputs.requires_grad_())
+
+
 def test_features_are_pooled():
     net = WideResNet(10, 2, in_channels=1).eval()
     assert net(torch.randn(3, 1, 8, 8)).shape == (3, net.num_features)
