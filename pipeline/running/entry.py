@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from pipeline.core import memory
 from pipeline.core.errors import UserError, nearest
 from pipeline.running import ending, signals, times
 
@@ -12,6 +13,8 @@ def enter(main: Callable[[Sequence[str]], None]) -> None:
     """Call `main` with the command line and record its wall time; a `UserError` becomes its lines
     on stderr and exit code 2, SIGINT and SIGTERM exits that end the tracker's run."""
     signals.install()
+    if _is_ours(main):
+        memory.keep_freed_memory()
     started = time.monotonic()
     try:
         main(sys.argv[1:])
@@ -29,8 +32,13 @@ def enter(main: Callable[[Sequence[str]], None]) -> None:
 
 
 def _end(main: Callable, code: int) -> None:
-    if main.__module__ == "__main__":  # else the process is somebody else's, e.g. a test runner's
+    if _is_ours(main):
         ending.at_once(code)
+
+
+def _is_ours(main: Callable) -> bool:
+    """Whether the process runs this command alone, and not, say, tests that call it."""
+    return main.__module__ == "__main__"
 
 
 def no_argument(stage: str, argv: Sequence[str]) -> None:

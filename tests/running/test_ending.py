@@ -33,11 +33,11 @@ enter(main)
 """
 
 
-def ended(what: str, **options) -> subprocess.CompletedProcess:
+def ended(what: str, first: str = "", **options) -> subprocess.CompletedProcess:
     """A process whose command does `what`."""
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"}
     return subprocess.run(
-        [sys.executable, "-c", COMMAND.replace("{what}", what)],
+        [sys.executable, "-c", first + COMMAND.replace("{what}", what)],
         env=environment | {"PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         text=True,
@@ -85,3 +85,9 @@ def test_a_command_that_somebody_else_calls_leaves_their_process_alone(tmp_path)
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}"}
     done = subprocess.run([sys.executable, "-c", script], env=environment, stderr=subprocess.PIPE)
     assert done.returncode == 1, "and not the command's 0"
+
+
+def test_a_command_keeps_the_memory_that_it_frees():
+    first = "from pipeline.core import memory\nmemory.keep_freed_memory = lambda: print('kept')\n"
+    done = ended("pass", first=first)
+    assert done.stdout == "kept\nsaidthread\nhandler\n"
