@@ -8,13 +8,17 @@ import importlib
 import os
 import shutil
 import signal
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere
 
 import numpy as np
 import pytest
+import sklearn.datasets
+from filelock import FileLock
 from ruamel.yaml import YAML
 
 from pipeline.core.yaml_file import read
@@ -54,37 +58,64 @@ def no_handlers_left():
         signal.signal(number, handler)
 
 
-def pytest_collection_modifyitems(items: list) -> None:
-    """What waits for `dvc repro` comes last: it runs while the other tests do."""
-    items.sort(key=lambda item: "reproduced" in item.fixturenames)
+@pytest.fixture(autouse=True, scope="session")
+def quick_files():
+    """What stages do again and again in one process is done once: a text of YAML is parsed, the
+    digits are read. No file is synced: none need outlive a crash of the machine."""
+    parse = YAML.load
+    trees = cache(lambda kind, text: parse(YAML(typ=list(kind)), text))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(YAML, "load", lambda yaml, text: trees(tuple(yaml.typ), text))
+        patch.setattr(sklearn.datasets, "load_digits", cache(sklearn.datasets.load_digits))
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def running_repro(request, tmp_path_factory, plain_machine):
-    """A real `dvc repro`, begun before the first test if any test wants it: folder, process."""
-    from projects import begin_repro
+# --- two processes ----------------------------------------------------------------------------
 
-    if not any("reproduced" in item.fixturenames for item in request.session.items):
-        yield None
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With pytest-xdist, folders of tests run on every core, all of a file on the same one. This is
+    not in `addopts`, which would be an error without the plugin or with `-p no:xdist`."""
+    options = config.option
+    if not config.pluginmanager.hasplugin("xdist") or hasattr(config, "workerinput"):
         return
-    folder, process = begin_repro(tmp_path_factory.mktemp("dvc"))
-    yield folder, process
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+    if options.numprocesses is None and any(Path(name).is_dir() for name in config.args):
+        options.numprocesses, options.maxprocesses = "auto", options.maxprocesses or 8
+    if options.numprocesses and options.dist == "no":
+        options.dist = "loadfile"
+    options.loadscopereorder = False  # our own order stays
+
+
+def pytest_collection_modifyitems(items: list) -> None:
+    """The longest files first, so that all processes end together: the one that waits for
+    `dvc repro`, then those of most tests."""
+    sizes = Counter(item.path for item in items)
+    slow = {item.path for item in items if "reproduced" in item.fixturenames}
+    items.sort(key=lambda item: (item.path not in slow, -sizes[item.path], item.path))
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """The folder that `make` fills once for all processes of this test run. Read only."""
+    root = factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / name
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture(scope="session")
-def reproduced(running_repro) -> Path:
+def reproduced(tmp_path_factory, plain_machine) -> Path:
     """A project that `dvc repro` really ran, and committed. Read only."""
-    from projects import call
+    from projects import reproduce
 
-    folder, process = running_repro
-    said, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, said
-    call(folder, "git", "add", "-A")
-    call(folder, "git", "commit", "-qm", "reproduced")
-    return folder
+    return made_once(tmp_path_factory, "dvc", reproduce) / "a project"
 
 
 def real_values() -> dict:
@@ -190,14 +221,16 @@ def run_chain() -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Path:
+def finished(tmp_path_factory, plain_machine, quick_files) -> Path:
     """A folder where the tiny chain has run. Read only: `chain` gives a copy to change."""
-    folder = tmp_path_factory.mktemp("finished")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        write_params(folder, tiny_values())
-        run_chain()
-    return folder
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            write_params(folder, tiny_values())
+            run_chain()
+
+    return made_once(tmp_path_factory, "finished", make)
 
 
 @pytest.fixture
