@@ -5,19 +5,20 @@ conventional way.
 write it: PIL images through torchvision's transforms in a DataLoader, float32, every view of a
 network in one pass with a graph. In forward passes of the labelled batch that is, for the loss
 difference, 3 * (1 + 7 + 7) of the teacher, 3 * (1 + 7) of the student, whose old labelled loss
-comes with it, and 1 for the new one: 70. Each arm between takes one thing of ours into it. Labels
-are noise, only the time counts.
+comes with it, and 1 for the new one: 70. Each arm between takes one thing of ours into it; each has
+a process of its own. Labels are noise, only the time counts.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchvision import transforms
 
-from benchmarks import photographs
 from benchmarks.fixmatch_step import (
     CLASSES,
     LABELLED,
@@ -25,11 +26,12 @@ from benchmarks.fixmatch_step import (
     Pictures,
     classifier,
     endless,
+    made,
     our_batches,
     picture_views,
     recipe,
 )
-from benchmarks.timing import clock, machine, parser, ratios, spread, take_turns
+from benchmarks.timing import Arm, apart, clock, machine, parser, ratios, spread
 from pipeline.core.machine import Machine, configure
 from pipeline.data.batches import Part
 from pipeline.meta.options import MetaPseudoLabels as Options
@@ -164,37 +166,44 @@ def learning(
     return way(student, training, options, teacher, autocast)
 
 
-def arms(images: Tensor, feedback: str, threads: int) -> dict[str, Callable[[], object]]:
-    """The conventional step, with one thing of ours, and ours."""
+def step(
+    images: Tensor, way: Callable, feedback: str, settings: Machine, *, drawn: bool
+) -> Callable[[], object]:
+    """A step of a way, on our batches (`drawn`) or on pictures."""
     training = recipe()
-    drawn = our_batches(images, training)
+    batches = our_batches(images, training) if drawn else pictures(images)
+    pair = learning(way, training, feedback, settings)
+    return lambda: pair.step(batches(pair.num_steps))
+
+
+def arms(folder: Path | None, feedback: str, threads: int) -> dict[str, Arm]:
+    """The conventional step, with one thing of ours, and ours."""
     plain, fitted = (Machine(threads=threads, dtype=dtype) for dtype in ("float32", "auto"))
 
-    def arm(
-        way: Callable, batches: Callable[[int], Batch], settings: Machine
-    ) -> Callable[[], object]:
-        pair = learning(way, training, feedback, settings)
-        return lambda: pair.step(batches(pair.num_steps))
+    def arm(way: Callable, settings: Machine, *, drawn: bool, keeps: bool = False) -> Arm:
+        how = {"way": way, "feedback": feedback, "settings": settings, "drawn": drawn}
+        return Arm(partial(made, partial(step, **how), folder), keeps)
 
     return {
-        "conventional": arm(Conventional, pictures(images), plain),
-        "with our views on uint8": arm(Conventional, drawn, plain),
-        "with our passes": arm(ours, pictures(images), plain),
-        "with our number format": arm(Conventional, pictures(images), fitted),
-        "with all three: ours": arm(ours, drawn, fitted),
+        "conventional": arm(Conventional, plain, drawn=False),
+        "with our views on uint8": arm(Conventional, plain, drawn=True),
+        "with our passes": arm(ours, plain, drawn=False),
+        "with our number format": arm(Conventional, fitted, drawn=False),
+        "with freed memory kept": arm(Conventional, plain, drawn=False, keeps=True),
+        "with all four: ours": arm(ours, fitted, drawn=True, keeps=True),
     }
 
 
 def main() -> None:
     options = parser(__doc__, rounds=11).parse_args()
     torch.set_num_threads(options.threads)
-    images = photographs.load(1024, 32, options.images)
-    kind, now = clock()
+    kind, _ = clock()
     print(machine())
     print(f"{LABELLED} + {UNLABELLED} images, {options.rounds} rounds, {kind}: median [quartiles]")
     for feedback in FEEDBACKS:
         print(f"\n{feedback}")
-        seconds = take_turns(arms(images, feedback, options.threads), options.rounds, now)
+        timed = arms(options.images, feedback, options.threads)
+        seconds = apart(timed, options.rounds, options.threads)
         for name, ratio in ratios(seconds, next(iter(seconds))).items():
             print(f"  {name:28} {spread(ratio):>22} x   {spread(seconds[name], 1e-3):>22} ms")
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import importlib
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 
+from benchmarks import timing
 from benchmarks.fixmatch_step import conventional, ours
 from benchmarks.photographs import load
+from benchmarks.timing import Arm, apart
 
 ROUNDS = ["--rounds", "2"]
 TIMINGS = {
@@ -25,6 +31,45 @@ TIMINGS = {
 def test_a_fixmatch_step_of_either_way_is_made(monkeypatch, way):
     monkeypatch.chdir(ROOT)
     way(load(64, 32))()
+
+
+def noting(file: Path, name: str) -> Callable[[], object]:
+    """An arm's call: a line with its name and the process that it is in."""
+
+    def note() -> None:
+        with file.open("a") as lines:
+            lines.write(f"{name} {os.getpid()}\n")
+
+    return note
+
+
+def test_arms_take_turns_in_processes_of_their_own(tmp_path):
+    made = {name: Arm(partial(noting, tmp_path / "calls", name)) for name in "AB"}
+    seconds = apart(made, rounds=2)
+    names, processes = zip(*map(str.split, (tmp_path / "calls").read_text().splitlines()))
+    assert names == tuple("ABABAB")  # the first of each to warm up
+    assert processes == processes[:2] * 3 and len({*processes, str(os.getpid())}) == 3
+    assert all(len(times) == 2 and min(times) >= 0 for times in seconds.values())
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_an_arm_keeps_what_it_frees_where_asked(keeps, monkeypatch, tmp_path):
+    """In this process, where it can be seen."""
+    asked = []
+    monkeypatch.setattr(timing, "keep_freed_memory", lambda: asked.append(True))
+    ours, theirs = timing.multiprocessing.Pipe()
+    ours.close()
+    timing._answer(Arm(partial(noting, tmp_path / "calls", "A"), keeps), 1, theirs)
+    assert bool(asked) == keeps
+
+
+def failing() -> Callable[[], object]:
+    raise RuntimeError("this arm cannot be made")
+
+
+def test_an_arm_that_fails_ends_the_timing():
+    with pytest.raises((EOFError, OSError)):
+        apart({"A": Arm(failing)}, rounds=2)
 
 
 @pytest.mark.slow
