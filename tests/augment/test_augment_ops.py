@@ -16,9 +16,9 @@ from pipeline.augment.scale import MAX_BIN, OP, SIGNED, kind_of
 def photographs(num, height, width):
     """uint8 (num, 3, height, width): cuts at several scales, one channel flat, one image grey."""
     rng = np.random.default_rng(0)
-    cuts = []
+    photos, cuts = load_sample_images().images, []  # which decodes both
     for index in range(num):
-        photo = load_sample_images().images[index % 2]
+        photo = photos[index % 2]
         step = min(1 + index % 3, (photo.shape[0] - 1) // max(height, width))
         top = rng.integers(photo.shape[0] - step * height)
         left = rng.integers(photo.shape[1] - step * width)
