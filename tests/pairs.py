@@ -154,6 +154,11 @@ def teacher_pass(pair: Pair, batch) -> tuple[list, torch.Tensor]:
 
 def correction(pair: Pair, batch, targets=None) -> torch.Tensor:
     """The gradient that one step adds to the teacher's, for given labels."""
+    return step_gradient(pair, batch, targets) - own_gradient(pair, batch)
+
+
+def step_gradient(pair: Pair, batch, targets=None) -> torch.Tensor:
+    """The whole gradient of the teacher in one step, for given labels."""
     pair = copy.deepcopy(pair)
     seen = {}
     if targets is not None:
@@ -162,10 +167,14 @@ def correction(pair: Pair, batch, targets=None) -> torch.Tensor:
         grads=[w.grad.clone() for w in pair.teacher.network.parameters() if w.requires_grad]
     )
     pair.step(batch)
+    return flat(seen["grads"])
+
+
+def own_gradient(pair: Pair, batch) -> torch.Tensor:
+    """The gradient of the teacher's own loss on the labelled images."""
     weights, logits = teacher_pass(pair, batch)
     own = F.cross_entropy(logits[:6], batch["labelled"].targets)
-    without = torch.autograd.grad(own, weights)
-    return flat(seen["grads"]) - flat(without)
+    return flat(torch.autograd.grad(own, weights))
 
 
 def all_labels():
@@ -194,8 +203,8 @@ def expected_correction(pair, batch) -> torch.Tensor:
     for labels in all_labels():
         chance = p[torch.arange(IMAGES), labels].prod()
         targets = F.one_hot(labels, CLASSES).double()
-        total = total + chance * correction(pair, batch, targets)
-    return total
+        total = total + chance * step_gradient(pair, batch, targets)
+    return total - own_gradient(pair, batch)
 
 
 def compare(one: torch.Tensor, other: torch.Tensor) -> tuple[float, float]:
