@@ -5,7 +5,9 @@ import sys
 
 from conftest import ROOT
 
+from pipeline.__main__ import main
 from pipeline.running import times
+from pipeline.running.entry import enter
 
 
 def test_a_stage_leaves_its_time(project, monkeypatch):
@@ -16,6 +18,8 @@ def test_a_stage_leaves_its_time(project, monkeypatch):
 
 
 def test_another_command_leaves_none(project, monkeypatch):
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    subprocess.run([sys.executable, "-m", "pipeline", "check"], check=True)
+    spec = type("Spec", (), {"name": "pipeline.__main__"})
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", spec)
+    monkeypatch.setattr("sys.argv", ["pipeline", "check"])
+    enter(main)
     assert times.read() == {}

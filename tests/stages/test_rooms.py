@@ -1,8 +1,5 @@
 """The rooms of the code stand in an order: each imports from those below it, and none in a ring."""
 
-import json
-import subprocess
-import sys
 from graphlib import TopologicalSorter
 
 import pytest
@@ -74,15 +71,3 @@ def test_no_file_of_the_pipeline_imports_a_stage():
 def test_a_library_of_one_room_is_imported_nowhere_else(library, room_of_it):
     users = {room(p) for p in FILES if any(is_within(name, library) for name in imports(p))}
     assert users == {room_of_it}
-
-
-def test_checking_params_loads_no_library_that_it_does_not_need():
-    """`check` is to answer at once."""
-    code = "import json, sys; from pipeline.params.check import load; load()"
-    code += "; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    loaded = set(json.loads(done.stdout))
-    assert "pipeline.params.schema" in loaded
-    assert not {"torchvision", "kornia", "sklearn", "mlflow", "matplotlib", "jinja2"} & loaded
