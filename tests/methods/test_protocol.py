@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from pipeline.networks import checkpoint
 from pipeline.running import resume
 from pipeline.training.learner import Learner, below
 from pipeline.training.method import Method, methods_block
+from stages import prepare_task
 
 EVERY = pytest.mark.parametrize("name", STUBS)
 RECIPE = {"steps": 8, "evaluate_every": 4}
@@ -26,14 +28,23 @@ T1 = {"classes": ["8"], "ce_over": "all", "training": RECIPE}
 T2 = T1 | {"base": "t1", "classes": ["9"]}
 
 
+@pytest.fixture(scope="module")
+def prepared(finished, tmp_path_factory) -> Path:
+    """The images of two tasks. Read only."""
+    folder = tmp_path_factory.mktemp("tasks")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        with_tasks(folder, t1=T1, t2=T2)
+        for name in ("t1", "t2"):
+            prepare_task.main([name])
+    return folder / "data/prepared"
+
+
 @pytest.fixture(autouse=True)
-def tasks(chain, monkeypatch):
+def tasks(chain, prepared, monkeypatch):
     """Two tasks, and a second teacher for the stub that takes several."""
     with_tasks(chain, t1=T1, t2=T2)
-    from stages import prepare_task
-
-    for name in ("t1", "t2"):
-        prepare_task.main([name])
+    shutil.copytree(prepared, chain / "data/prepared", dirs_exist_ok=True)
     begin = extending.begin
 
     def begun(job, base, methods):

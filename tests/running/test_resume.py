@@ -156,7 +156,7 @@ def trainer(folder, *command: str) -> subprocess.Popen:
     )
 
 
-STEPS = 120
+STEPS = 60
 AGAIN = {
     "teacher": lambda: teacher.main(),
     "g1": lambda: student.main(["g1"]),
