@@ -1,28 +1,37 @@
-"""RandAugment and WRN-28-2 on a GPU: `python -m benchmarks.gpu`; `--toy` tries it on a CPU.
+"""Whole training steps on a GPU: `python -m benchmarks.gpu`; `--toy` tries it on a CPU.
 
-Images per second of the strong view (eager, compiled, and as a CUDA graph), of training without and
-with it, what it takes of a step, and what the profiler saw that waits for the device in a step.
-Steps per second of Meta Pseudo Labels at 128 + 896 images of 32x32, views included, eager and with
-both networks compiled; bf16 and channels_last, as all training here.
+What the pipeline runs, from `Batches` through `Learner.step`: images gathered and augmented, the
+passes, the update, the average. Supervised, FixMatch and Meta Pseudo Labels, at 128 labelled and
+896 unlabelled images of 32x32 (supervised: 1,024 labelled ones in the strong view), on WRN-28-2 and
+resnet_9; in bf16 and channels_last; as it is, with compiled networks, and as a CUDA graph (not Meta
+Pseudo Labels). Images per second count an image of the batch once, whatever its views and passes.
+Behind each row: what one step waited for. Labels are noise, only the time counts.
 """
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks import photographs
-from benchmarks.fixmatch_step import our_batches, recipe
-from benchmarks.meta_step import FEEDBACKS, learning, ours
+from benchmarks.fixmatch_step import CLASSES, MEAN, STD, our_batches, recipe
 from benchmarks.timing import machine, spread, take_turns
-from benchmarks.train_step import training_step
-from pipeline.augment import RandAugment, StrongView, WeakView
-from pipeline.augment.view import to_device
-from pipeline.core.machine import Machine
+from pipeline.core.machine import Machine, configure
+from pipeline.data.batches import Batches
+from pipeline.meta.options import MetaPseudoLabels
+from pipeline.meta.pair import ConsistentTeacher, Pair
+from pipeline.meta.train import PAIRS
+from pipeline.methods.semi_supervised.fixmatch import FixMatch
+from pipeline.networks import NETWORKS
+from pipeline.networks.classifier import Classifier
+from pipeline.training.capture import WARM_UP, Captured
+from pipeline.training.learner import Learner
 
+RATIO = 7  # unlabelled images for each labelled one
 # the device's own synchronisation is left out: the profiler ends with one
 WAITS = {
     "cudaStreamSynchronize",
@@ -31,138 +40,144 @@ WAITS = {
     "aten::nonzero",
 }
 
+Step = Callable[[int], object]
 
-def waiting(call: Callable[[], object], device: str) -> Callable[[], None]:
+
+class Bench:
+    """Makes the learners and batches to time.
+
+    Args:
+        images: uint8 (N, 3, H, W), on the device.
+        labelled: images in a step.
+        toy: thin networks; nothing is compiled or captured, else all is as it would be.
+    """
+
+    def __init__(self, images: Tensor, labelled: int, *, toy: bool):
+        self.labelled, self.toy = labelled, toy
+        self.training = recipe(labelled, RATIO * labelled)
+        self.batches = our_batches(images, self.training)
+
+    def network(self, name: str) -> tuple[Classifier, Callable]:
+        """On the device, as the machine's settings have it, and what makes its number format."""
+        torch.manual_seed(0)
+        backbone = NETWORKS[name].build(3, 0.25 if self.toy else 1.0, 0.0)
+        made = Classifier(backbone, {"base": CLASSES}, MEAN, STD).to(self.batches.device)
+        return made, configure(Machine(dtype="bfloat16"), made, 32 * 32)
+
+    def supervised(self, name: str) -> tuple[Learner, Batches]:
+        """All images labelled, in the strong view."""
+        network, autocast = self.network(name)
+        streams = self.batches.streams
+        labelled = replace(
+            streams["labelled"], num=(1 + RATIO) * self.labelled, view=streams["unlabelled"].view
+        )
+        batches = Batches({"labelled": labelled}, seed=0, model="bench")
+        return Learner(network, self.training, autocast=autocast), batches
+
+    def fixmatch(self, name: str) -> tuple[Learner, Batches]:
+        """Labelled images, and both views of unlabelled ones."""
+        network, autocast = self.network(name)
+        methods = {"fixmatch": FixMatch(FixMatch.Options())}
+        return Learner(network, self.training, autocast=autocast, methods=methods), self.batches
+
+    def meta_pseudo_labels(self, name: str) -> tuple[Learner, Batches]:
+        """A student and its teacher, of one network."""
+        (student, autocast), (network, theirs) = self.network(name), self.network(name)
+        options = MetaPseudoLabels(teacher="teacher")
+        teacher = ConsistentTeacher(network, self.training, options, theirs)
+        kind = PAIRS[options.labels, options.corrected_by]
+        return kind(student, self.training, options, teacher, autocast), self.batches
+
+    def arms(self, name: str) -> dict[str, Callable[[], object]]:
+        """The next step of each recipe, in each form that it has; of one network."""
+        recipes = {
+            "supervised": self.supervised,
+            "FixMatch": self.fixmatch,
+            "Meta Pseudo Labels": self.meta_pseudo_labels,
+        }
+        calls = {}
+        for title, make in recipes.items():
+            calls[f"{title}, eager"] = following(*eager(*make(name)))
+            calls[f"{title}, compiled"] = following(*self.compiled(*make(name)))
+            if title != "Meta Pseudo Labels":
+                calls[f"{title}, captured"] = following(*self.captured(*make(name)))
+        return calls
+
+    def compiled(self, learner: Learner, batches: Batches) -> tuple[Learner, Step]:
+        """With its networks compiled, as `compile: true` does."""
+        learner.network.compile(disable=self.toy)
+        if isinstance(learner, Pair):
+            learner.teacher.network.compile(disable=self.toy)
+        return eager(learner, batches)
+
+    def captured(self, learner: Learner, batches: Batches) -> tuple[Learner, Step]:
+        """As `capture: true` does; on a CPU the call itself in the place of its graph."""
+        return learner, Captured(learner, batches, (lambda update: update) if self.toy else None)
+
+
+def eager(learner: Learner, batches: Batches) -> tuple[Learner, Step]:
+    """As it is."""
+    return learner, lambda step: learner.step(batches(step))
+
+
+def following(learner: Learner, step: Step) -> Callable[[], object]:
+    """The learner's next step, whichever that is."""
+    return lambda: step(learner.num_steps)
+
+
+def finished(call: Callable[[], object], device: str) -> None:
     """The call, and then the device's end of it, so that a clock sees all."""
-
-    def finished() -> None:
-        call()
-        if device == "cuda":
-            torch.cuda.synchronize()
-
-    return finished
-
-
-def in_a_graph(augment: RandAugment, images: Tensor) -> Callable[[], Tensor]:
-    """The fixed form captured once; replayed on new draws copied into its input."""
-    rng = np.random.default_rng(0)
-    kinds = to_device(augment.draw(rng, len(images))["kind"], images.device)
-    augment.fixed(images, kinds)
-    torch.cuda.synchronize()
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        result = augment.fixed(images, kinds)
-
-    def replay() -> Tensor:
-        kinds.copy_(to_device(augment.draw(rng, len(images))["kind"], images.device))
-        graph.replay()
-        return result
-
-    return replay
-
-
-def arms(images: Tensor) -> dict[str, Callable[[], object]]:
-    """Calls to time, each on the whole batch."""
-    augment, rng = RandAugment(2, 9), np.random.default_rng(0)
-    strong = StrongView(WeakView(shift=max(1, images.shape[-1] // 8)), augment)
-    kinds = to_device(augment.draw(rng, len(images))["kind"], images.device)
-    expected = augment.fixed(images, kinds)
-    calls = {
-        "draw on the host": lambda: augment.draw(rng, len(images)),
-        "RandAugment": lambda: augment(images, augment.draw(rng, len(images))),
-        "weak view, then RandAugment": lambda: strong(images, strong.draw(rng, len(images))),
-        "training step": training_step(images, "channels_last", bf16=True),
-    }
-    if images.device.type == "cuda":
-        compiled = torch.compile(augment.fixed, fullgraph=True)
-        assert (compiled(images, kinds).int() - expected.int()).abs().max() <= 1
-        calls["RandAugment, compiled"] = lambda: compiled(images, kinds)
-        calls["RandAugment, in a graph"] = in_a_graph(augment, images)
-    return calls
-
-
-def step_with_views(images: Tensor) -> Callable[[], None]:
-    """A training step whose images are gathered and augmented on the device first."""
-    view, rng = StrongView(WeakView(shift=1), RandAugment(2, 9)), np.random.default_rng(0)
-    batch = images.clone()
-    step = training_step(batch, "channels_last", bf16=True)
-
-    def whole() -> None:
-        rows = to_device(rng.permutation(len(images)), images.device)
-        batch.copy_(view(images.index_select(0, rows), view.draw(rng, len(images))))
-        step()
-
-    return whole
-
-
-def meta_steps(images: Tensor, labelled: int) -> dict[str, Callable[[], object]]:
-    """Steps of Meta Pseudo Labels on batches of so many labelled images and seven times as many
-    unlabelled ones."""
-    training, settings = recipe(labelled, 7 * labelled), Machine(dtype="bfloat16")
-    batches = our_batches(images, training)
-
-    def steps(feedback: str, *, compiled: bool) -> Callable[[], object]:
-        pair = learning(ours, training, feedback, settings, images.device)
-        if compiled:
-            pair.network.compile()
-            pair.teacher.network.compile()
-        return lambda: pair.step(batches(pair.num_steps))
-
-    calls = {feedback: steps(feedback, compiled=False) for feedback in FEEDBACKS}
-    if images.device.type == "cuda":
-        calls |= {f"{name}, compiled": steps(name, compiled=True) for name in FEEDBACKS}
-    return calls
+    call()
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def waits(call: Callable[[], object], device: str) -> dict[str, int]:
-    """How often each thing that waits for the device happened in one call; torch raises at most."""
+    """How often each thing that waits for the device happened in one call.
+
+    A CPU reads a captured step's learning rate, once for each group of weights; a GPU does not.
+    """
     kinds = [torch.profiler.ProfilerActivity.CPU]
     if device == "cuda":
         kinds.append(torch.profiler.ProfilerActivity.CUDA)
-        torch.cuda.set_sync_debug_mode("error")
     with torch.profiler.profile(activities=kinds) as profile:
         call()
-    if device == "cuda":
-        torch.cuda.set_sync_debug_mode("default")
     return {event.key: event.count for event in profile.key_averages() if event.key in WAITS}
+
+
+def report(bench: Bench, name: str, rounds: int, device: str) -> None:
+    """Print the rows of a network."""
+    arms = {title: partial(finished, call, device) for title, call in bench.arms(name).items()}
+    draw = iter(range(10**9))
+    arms["FixMatch's batch alone"] = partial(finished, lambda: bench.batches(next(draw)), device)
+    for title, call in arms.items():
+        for _ in range(WARM_UP if title.endswith("captured") else 0):
+            call()  # and once more before the clock starts
+    print(f"\n{name}")
+    for title, times in take_turns(arms, rounds).items():
+        rate = [(1 + RATIO) * bench.labelled / one for one in times]
+        said = waits(arms[title].args[0], device) or "none"
+        row = f"{spread(times, 1e-3):>24} ms   {spread(rate, 1e3):>24} k images/s"
+        print(f"  {title:30} {row}   waits: {said}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, help="a folder of images; default: built-in photos")
-    parser.add_argument("--toy", action="store_true", help="a small batch on the CPU")
-    parser.add_argument("--batch", type=int, default=2048)
-    parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--toy", action="store_true", help="thin networks, few images, on the CPU")
+    parser.add_argument("--labelled", type=int, default=128, help="labelled images in a step")
     parser.add_argument("--rounds", type=int, default=21)
     options = parser.parse_args()
     if not options.toy and not torch.cuda.is_available():
         raise SystemExit("error: no GPU is visible; fix: run where there is one, or pass --toy")
     device = "cpu" if options.toy else "cuda"
-    num = 32 if options.toy else options.batch
-    images = photographs.load(num, options.size, options.images).to(device)
-    whole = step_with_views(images)
-    calls = arms(images) | {"training step with both views": whole}
-    timed = {name: waiting(call, device) for name, call in calls.items()}
-    rounds = 3 if options.toy else options.rounds
-    seconds = take_turns(timed, rounds)
-    print(machine(), f"batch {num} of {options.size}x{options.size}", sep="; ")
-    for name, times in seconds.items():
-        rate = [num / one for one in times]
-        print(f"  {name:32} {spread(times, 1e-3):>24} ms   {spread(rate, 1e3):>24} k images/s")
-    pairs = zip(seconds["training step with both views"], seconds["training step"])
-    print(f"  share of augmentation in a step: {spread([1 - b / a for a, b in pairs], 0.01)} %")
-    print(f"  waits in one step: {waits(whole, device) or 'none'}")
-    report_meta_steps(options.images, 2 if options.toy else 128, rounds, device)
-
-
-def report_meta_steps(folder: Path | None, labelled: int, rounds: int, device: str) -> None:
-    """Print their times and steps per second."""
-    steps = meta_steps(photographs.load(4096, 32, folder).to(device), labelled)
-    timed = {name: waiting(step, device) for name, step in steps.items()}
-    print(f"Meta Pseudo Labels, {labelled} + {7 * labelled} images of 32x32")
-    for name, times in take_turns(timed, rounds).items():
-        rate = [1 / one for one in times]
-        print(f"  {name:32} {spread(times, 1e-3):>24} ms   {spread(rate):>24} steps/s")
+    torch.backends.cudnn.benchmark = True  # as all training here
+    num, size = (64, 16) if options.toy else (8192, 32)
+    images = photographs.load(num, size, options.images).to(device)
+    bench = Bench(images, 2 if options.toy else options.labelled, toy=options.toy)
+    print(f"{machine()}; {bench.labelled} + {RATIO * bench.labelled} images of {size}x{size}")
+    for name in ("wrn_28_2", "resnet_9"):
+        report(bench, name, 2 if options.toy else options.rounds, device)
 
 
 if __name__ == "__main__":
