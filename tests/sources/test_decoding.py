@@ -1,5 +1,6 @@
 """Files become the same rows in any number of processes, and none outlives the one that asks."""
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -61,8 +62,10 @@ def test_rows_are_the_files_in_their_order(tmp_path, paths, started, monkeypatch
     paths = paths if size else paths[::3]
     results = decode_all(paths, size, tmp_path / "scratch")
     assert len(started) == (num if num > 1 else 0)
-    assert np.array_equal(results.image, [plainly(path, size) for path in paths])
-    assert (len(set(results.sha256)), results.faults) == (len(paths), {})
+    images = [plainly(path, size) for path in paths]
+    assert np.array_equal(results.image, images) and results.faults == {}
+    texts = [str(image.shape).encode() + image.tobytes() for image in images]
+    assert results.sha256 == [hashlib.sha256(text).hexdigest() for text in texts]
     assert not list((tmp_path / "scratch").iterdir())
 
 
@@ -130,7 +133,9 @@ decoding.decode_all([sys.argv[1]] * 10**6, 8, Path("scratch"))
 def test_no_process_and_no_file_outlives_the_one_that_asks(tmp_path, paths, number):
     environment = os.environ | {"PYTHONPATH": str(ROOT), "LINEAGE_THREADS": "2"}
     command = [sys.executable, "-c", LONG, paths[0]]
-    asking = subprocess.Popen(command, cwd=tmp_path, env=environment, process_group=0)
+    asking = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, process_group=0, stderr=subprocess.PIPE
+    )
     wait_until(lambda: len(children(asking.pid)) == 2 or asking.poll() is not None)
     decoders = children(asking.pid)
     assert len(decoders) == 2
@@ -138,6 +143,7 @@ def test_no_process_and_no_file_outlives_the_one_that_asks(tmp_path, paths, numb
     assert asking.wait(20) == (-9 if number == signal.SIGKILL else 128 + number)
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in decoders))
     assert not list((tmp_path / "scratch").iterdir())
+    assert asking.communicate()[1] == b""
 
 
 def wait_until(done) -> None:
