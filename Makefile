@@ -80,6 +80,7 @@ two-moons: setup ## six labels and the moons: three methods, with a picture; the
 
 bench: setup ## where the chain's time goes; augmentation, feeding and training steps against others
 	python -m benchmarks.chain
+	python -m benchmarks.prepare
 	OMP_NUM_THREADS=1 python -m benchmarks.augment
 	OMP_NUM_THREADS=1 python -m benchmarks.feeding
 	OMP_NUM_THREADS=1 python -m benchmarks.train_step
