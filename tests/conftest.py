@@ -64,8 +64,14 @@ def quick_files():
     digits are read. No file is synced: none need outlive a crash of the machine."""
     parse = YAML.load
     trees = cache(lambda kind, text: parse(YAML(typ=list(kind)), text))
+
+    def load(yaml: YAML, stream: object) -> object:
+        if not isinstance(stream, str):
+            return parse(yaml, stream)
+        return copy.deepcopy(trees(tuple(yaml.typ), stream))  # DVC changes what it has loaded
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(YAML, "load", lambda yaml, text: trees(tuple(yaml.typ), text))
+        patch.setattr(YAML, "load", load)
         patch.setattr(sklearn.datasets, "load_digits", cache(sklearn.datasets.load_digits))
         patch.setattr(os, "fsync", lambda file: None)
         yield
