@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import pytest
+from arms import failing, noting
 from conftest import ROOT
 
 from benchmarks import timing
@@ -33,16 +32,6 @@ def test_a_fixmatch_step_of_either_way_is_made(monkeypatch, way):
     way(load(64, 32))()
 
 
-def noting(file: Path, name: str) -> Callable[[], object]:
-    """An arm's call: a line with its name and the process that it is in."""
-
-    def note() -> None:
-        with file.open("a") as lines:
-            lines.write(f"{name} {os.getpid()}\n")
-
-    return note
-
-
 def test_arms_take_turns_in_processes_of_their_own(tmp_path):
     made = {name: Arm(partial(noting, tmp_path / "calls", name)) for name in "AB"}
     seconds = apart(made, rounds=2)
@@ -61,10 +50,6 @@ def test_an_arm_keeps_what_it_frees_where_asked(keeps, monkeypatch, tmp_path):
     ours.close()
     timing._answer(Arm(partial(noting, tmp_path / "calls", "A"), keeps), 1, theirs)
     assert bool(asked) == keeps
-
-
-def failing() -> Callable[[], object]:
-    raise RuntimeError("this arm cannot be made")
 
 
 def test_an_arm_that_fails_ends_the_timing():
