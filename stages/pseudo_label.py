@@ -76,7 +76,7 @@ def check_collapse(
     """
     if len(set(made.label.tolist())) == 1 < len(dataset.classes):
         only, kept = dataset.classes[int(made.label[0])], len(set(made.index.tolist()))
-        num = len(dataset.array("unlabelled"))
+        num = dataset.num("unlabelled")
         what = f"all {kept} images of {num} that are kept are labelled '{only}'"
         lower = ", or lower labels.threshold" if threshold else ""
         raise UserError("labels", what, f"train '{teacher}' better{lower}")

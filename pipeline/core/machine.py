@@ -118,7 +118,7 @@ def configure(machine: Machine, network, pixels: int) -> Callable[[], AbstractCo
 
     device = next(network.parameters()).device
     work = pixels * sum(weight.numel() for weight in network.parameters())
-    torch.set_num_threads(machine.threads or (_cores() if work >= PAYS_THREADS else 1))
+    torch.set_num_threads(machine.threads or (cores() if work >= PAYS_THREADS else 1))
     wanted = machine.dtype == "bfloat16"
     if machine.dtype == "auto":
         wanted = work >= PAYS_BF16 and _fast_bf16(device)
@@ -143,7 +143,7 @@ def _fast_bf16(device) -> bool:
     return device.type == "cpu" and bool(torch.cpu._is_avx512_bf16_supported())
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use; not every system can tell."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -6,7 +6,6 @@ Every image has its row from the start, so that the bytes do not depend on how m
 from __future__ import annotations
 
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -98,8 +97,7 @@ def _answers(paths: Sequence[str], target: Target) -> Iterator[tuple[int, tuple]
 
 def _processes() -> int:
     """As many as the machine's settings say, else as cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return machine.load().threads or (len(affinity(0)) if affinity else os.cpu_count() or 1)
+    return machine.load().threads or machine.cores()
 
 
 @contextmanager

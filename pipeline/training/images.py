@@ -78,7 +78,7 @@ class TrainingImages:
         Raises:
             UserError: there are none.
         """
-        if not len(self.dataset.array("unlabelled")):
+        if not self.dataset.num("unlabelled"):
             fix = "lower labels_per_class, val or test, or add images"
             raise UserError(str(self.dataset.folder), "there are no unlabelled images", fix)
         return Stream(

@@ -117,7 +117,7 @@ def pixels_of(work: int) -> int:
 def test_a_network_has_bf16_where_that_is_fast_and_all_cores_if_it_is_large(
     monkeypatch, work, threads, fast
 ):
-    monkeypatch.setattr(machine, "_cores", lambda: 2)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
     monkeypatch.setattr(machine, "_fast_bf16", lambda _: fast)
     with machine.configure(Machine(), SMALL, pixels_of(work))():
         assert torch.get_num_threads() == threads
