@@ -14,11 +14,11 @@ NEVER = 2**31 - 1
 def keep_freed_memory() -> bool:
     """Let the process keep what it frees, for the next tensor of that size.
 
-    glibc gives large blocks back to the system at once, and the kernel clears every page anew on its
-    next first touch. A FixMatch step of WRN-28-2 takes 15,000 such page faults, and none after this
-    call: 1.02 to 1.07 times as quick over six runs, a step of `small_cnn` on 8x8 pixels 1.11 times,
-    Meta Pseudo Labels no quicker that shows (`benchmarks/RESULTS.md`). The peak of resident memory
-    stays; what was freed is not given back before the process ends.
+    glibc gives large blocks back to the system at once, and the kernel clears every page anew when
+    it is next touched. A FixMatch step of WRN-28-2 takes 15,000 such page faults, and none after
+    this call: 1.02 to 1.07 times as quick over six runs, a step of `small_cnn` on 8x8 pixels 1.11
+    times, Meta Pseudo Labels no quicker that shows (`benchmarks/RESULTS.md`). The peak of resident
+    memory stays; what was freed is not given back before the process ends.
 
     To be called once, early; also right after torch is imported.
 
