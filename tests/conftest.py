@@ -17,12 +17,10 @@ os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere
 
 import numpy as np
 import pytest
-import sklearn.datasets
 from filelock import FileLock
 from ruamel.yaml import YAML
 
 from pipeline.core.yaml_file import read
-from pipeline.params.check import load
 
 ROOT = Path(__file__).parent.parent
 STEPS, EVALUATED = 24, [8, 16, 24]  # of every training of the tiny chain
@@ -62,6 +60,8 @@ def no_handlers_left():
 def quick_files():
     """What stages do again and again in one process is done once: a text of YAML is parsed, the
     digits are read. No file is synced: none need outlive a crash of the machine."""
+    import sklearn.datasets
+
     parse = YAML.load
     trees = cache(lambda kind, text: parse(YAML(typ=list(kind)), text))
 
@@ -124,9 +124,15 @@ def reproduced(tmp_path_factory, plain_machine) -> Path:
     return made_once(tmp_path_factory, "dvc", reproduce) / "a project"
 
 
+@cache
+def committed() -> dict:
+    """The committed params.yaml, read once: tables of tests ask for it by the hundred."""
+    return read(ROOT / "params.yaml").values
+
+
 def real_values() -> dict:
     """The committed params.yaml, as plain values of its own."""
-    return copy.deepcopy(read(ROOT / "params.yaml").values)
+    return copy.deepcopy(committed())
 
 
 def tiny_values() -> dict:
@@ -173,6 +179,8 @@ def write_params(folder: Path, values: dict) -> Path:
 @pytest.fixture
 def tiny(tmp_path):
     """The tiny params, checked."""
+    from pipeline.params.check import load
+
     return load(write_params(tmp_path, tiny_values()))
 
 
@@ -198,6 +206,7 @@ def read_curves(path: Path) -> list[dict[str, str]]:
 
 def run_chain() -> None:
     """Every stage's `main` in the working folder, in the order of the graph."""
+    from pipeline.params.check import load
     from stages import (
         baseline,
         extend,
