@@ -19,6 +19,13 @@ from pipeline.networks.torchvision import LEAST_SIDE, NAMES, TORCHVISION, build
 from pipeline.tracking.servable import Servable
 
 EVERY = pytest.mark.parametrize("name", NAMES)
+SMALLEST = """
+    resnet18 resnet50 resnext50_32x4d wide_resnet50_2 densenet121 mobilenet_v2 mobilenet_v3_small
+    efficientnet_b0 efficientnet_v2_s convnext_tiny regnet_y_400mf shufflenet_v2_x0_5 vgg11_bn
+""".split()  # noqa: SIM905 (as in `NAMES`)
+OF_EACH_KIND = pytest.mark.parametrize(  # larger ones are the same code, by the same rules of ours
+    "name", [pytest.param(n, marks=() if n in SMALLEST else pytest.mark.slow) for n in NAMES]
+)
 FEW = pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
 
 
@@ -70,7 +77,7 @@ def card(name: str, shape=(3, 32, 32), dropout=0.0) -> dict:
     }
 
 
-@EVERY
+@OF_EACH_KIND
 def test_every_network_gives_its_features_down_to_its_least_side(name):
     sides = [least for family, least in LEAST_SIDE.items() if name.startswith(family)]
     least = sides[0] if sides else 1
@@ -158,7 +165,7 @@ def test_fully_connected_are_the_linear_layers_behind_the_pooling():
     }
 
 
-@EVERY
+@OF_EACH_KIND
 def test_stochastic_depth_is_for_networks_with_residual_blocks(name):
     if TORCHVISION[f"torchvision/{name}"].residual:
         outline(name, 0.2)
