@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,10 +41,21 @@ def test_the_first_is_champion():
     assert registry.better(None, SHIPPED)[0]
 
 
+@pytest.fixture(scope="module")
+def empty_database(tmp_path_factory) -> Path:
+    """A database with MLflow's tables, which take seconds to make. Read only."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    MlflowClient(f"sqlite:///{path}").search_experiments(max_results=1)
+    return path
+
+
 @pytest.fixture
-def tracked(chain, monkeypatch) -> Path:
+def tracked(chain, empty_database, monkeypatch) -> Path:
     """The finished chain with a database of its own."""
     monkeypatch.delenv("LINEAGE_TRACKING")
+    shutil.copy(empty_database, chain)
     return chain
 
 
@@ -85,13 +97,14 @@ def test_what_is_registered_agrees_with_infer_at_any_batch_size(tracked):
         np.testing.assert_allclose(served.predict(images[:num]), wanted[:num], atol=1e-5)
 
 
-def test_a_study_touches_no_registry(finished, tmp_path, monkeypatch):
+def test_a_study_touches_no_registry(tmp_path, empty_database, monkeypatch):
     from conftest import tiny_values
 
     from benchmarks import study
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LINEAGE_TRACKING")  # else nothing could be touched by anyone
+    shutil.copy(empty_database, "shared.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/shared.db")
     values = tiny_values()
     values["training"] |= {"steps": 2}
