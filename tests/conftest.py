@@ -59,8 +59,10 @@ def no_handlers_left():
 @pytest.fixture(autouse=True, scope="session")
 def quick_files():
     """What stages do again and again in one process is done once: a text of YAML is parsed, the
-    digits are read. No file is synced: none need outlive a crash of the machine."""
+    digits are read, the code is hashed. No file is synced: none need outlive a crash."""
     import sklearn.datasets
+
+    from pipeline.running import resume
 
     parse = YAML.load
     trees = cache(lambda kind, text: parse(YAML(typ=list(kind)), text))
@@ -73,6 +75,7 @@ def quick_files():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(YAML, "load", load)
         patch.setattr(sklearn.datasets, "load_digits", cache(sklearn.datasets.load_digits))
+        patch.setattr(resume, "_code", cache(resume._code))
         patch.setattr(os, "fsync", lambda file: None)
         yield
 
