@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import csv
+import gc
 import importlib
 import os
 import shutil
@@ -80,6 +81,19 @@ def quick_files():
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def quick_seeds():
+    """Without a GPU torch keeps every seed for one that may come, with the text of the stack: as
+    slow as a step, and gigabytes in all."""
+    import torch
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in (torch.cuda, torch.xpu, torch.mtia):
+            if not kind.is_available():
+                patch.setattr(kind, "manual_seed_all", lambda seed: None)
+        yield
+
+
 # --- two processes ----------------------------------------------------------------------------
 
 
@@ -103,6 +117,12 @@ def pytest_collection_modifyitems(items: list) -> None:
     sizes = Counter(item.path for item in items)
     slow = {item.path for item in items if "reproduced" in item.fixturenames}
     items.sort(key=lambda item: (item.path not in slow, -sizes[item.path], item.path))
+
+
+def pytest_collection_finish() -> None:
+    """Libraries and tests stay to the end: the garbage collector need not look through them."""
+    gc.collect()
+    gc.freeze()
 
 
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
