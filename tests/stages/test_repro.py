@@ -10,6 +10,7 @@ from projects import call, dvc, short_values
 
 from pipeline.core import files
 from pipeline.labelling import pseudo_labels
+from pipeline.running import times
 
 
 def test_every_model_is_there_and_nothing_is_left_to_do(reproduced):
@@ -18,6 +19,13 @@ def test_every_model_is_there_and_nothing_is_left_to_do(reproduced):
         assert names == {"card.json", "curves.csv", "model.safetensors"}
     assert "up to date" in dvc(reproduced, "repro", "--dry")
     assert list((reproduced / ".lineage").glob("resume/*/step-*")) == []
+
+
+def test_every_stage_left_its_time(reproduced, monkeypatch):
+    monkeypatch.chdir(reproduced)
+    known = times.read()
+    assert sorted(known) == sorted([*EXECUTED, "report"])
+    assert all(0 < seconds < 300 for seconds in known.values())
 
 
 def test_git_sees_the_numbers_and_not_the_models(reproduced):
