@@ -125,6 +125,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_sessionfinish() -> None:
+    """At the end they may go, as libraries expect."""
+    gc.unfreeze()
+
+
 def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """The folder that `make` fills once for all processes of this test run. Read only."""
     root = factory.getbasetemp()
