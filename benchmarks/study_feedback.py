@@ -124,7 +124,7 @@ class Run:
     def to(self, step: int) -> None:
         """Train until `step` updates are done."""
         for now in range(self.pair.num_steps, step):
-            torch.manual_seed(randomness.torch_seed(self.seed, "m", "dropout", now))
+            randomness.seed_torch(self.seed, "m", "dropout", now)
             self.pair.step(self.batches(now))
 
     def freeze(self) -> None:

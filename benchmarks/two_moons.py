@@ -115,7 +115,7 @@ def says(network: Classifier, points: Tensor) -> Tensor:
 
 def network(seed: int, name: str) -> Classifier:
     """Fresh weights; the moons' own mean and spread are known."""
-    torch.manual_seed(randomness.torch_seed(seed, name, "init"))
+    randomness.seed_torch(seed, name, "init")
     return Classifier(Points(), {"base": 2}, mean=[0.5, 0.25], std=[0.87, 0.5])
 
 
@@ -130,7 +130,7 @@ def train(learner: Learner, streams: dict[str, Stream], seed: int, name: str) ->
     """All steps, as the pipeline's loop makes them."""
     batches = Batches(streams, seed=seed, model=name)
     for step in range(learner.training.steps):
-        torch.manual_seed(randomness.torch_seed(seed, name, "dropout", step))
+        randomness.seed_torch(seed, name, "dropout", step)
         learner.step(batches(step))
 
 

@@ -118,7 +118,7 @@ def begin(job: Extension, base: dict, methods: Mapping[str, Method]) -> Setting:
         {base["name"]: teacher.requires_grad_(False)},
     )
     recall(methods, setting, base, job)
-    torch.manual_seed(randomness.torch_seed(run.seed, run.name, "init"))
+    randomness.seed_torch(run.seed, run.name, "init")
     network.add_head(run.name, len(job.dataset.classes))
     network.to(run.device)
     return setting

@@ -127,7 +127,7 @@ def reduced(job: Job, student: dict) -> PairTeacher:
     [val] = tasks.known(card, "val")
     answers = answered(parent, job)
     at_val = answers.pop("val").to(run.device)
-    torch.manual_seed(randomness.torch_seed(run.seed, card["name"], "init"))
+    randomness.seed_torch(run.seed, card["name"], "init")
     calibrator = Calibrator(at_val.shape[1], width).to(run.device)
     learner = ReducedTeacher(calibrator, job.config.training, job.config.options, answers)
 

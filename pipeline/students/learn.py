@@ -99,7 +99,7 @@ def begin(job: Job, card: dict) -> tuple[Classifier, dict]:
         [parent] = job.parents
         teacher, theirs = checkpoint.load(Path("models") / parent, device)
         card = card | {"normalisation": theirs["normalisation"]}
-    torch.manual_seed(randomness.torch_seed(config.seed, config.name, "init"))
+    randomness.seed_torch(config.seed, config.name, "init")
     network = checkpoint.build(card).to(device)
     pretrained.fill(network.backbone, given)
     if teacher:

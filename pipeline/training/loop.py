@@ -76,7 +76,7 @@ def train(
     saved = time.monotonic()
     with progress(training.steps, learner.num_steps, run.name) as bar:
         for step in range(learner.num_steps, training.steps):
-            torch.manual_seed(randomness.torch_seed(run.seed, run.name, "dropout", step))
+            randomness.seed_torch(run.seed, run.name, "dropout", step)
             rate = learner.rate
             state.since.append(update(step))
             bar.update()

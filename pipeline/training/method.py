@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
-import torch
 from pydantic import Field, create_model
 from torch import Tensor, nn
 
@@ -190,4 +189,4 @@ def finish(methods: Mapping[str, Method], setting: Setting) -> None:
 
 
 def _seed(setting: Setting, purpose: str, name: str) -> None:
-    torch.manual_seed(randomness.torch_seed(setting.seed, setting.name, purpose, name))
+    randomness.seed_torch(setting.seed, setting.name, purpose, name)

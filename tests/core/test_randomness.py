@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from conftest import ROOT
 
 from pipeline.core import randomness
@@ -51,3 +52,26 @@ def test_draws_are_the_same_in_another_process():
         for number in ("1", "2")
     }
     assert seeds == {f"{randomness.torch_seed(7, 'g1', 'order', 3)}\n"}
+
+
+def test_torch_draws_the_same_as_after_its_own_call():
+    randomness.seed_torch(7, "g1", "dropout", 3)
+    ours = torch.rand(9)
+    torch.manual_seed(randomness.torch_seed(7, "g1", "dropout", 3))
+    assert torch.equal(ours, torch.rand(9))
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="the seeds go to the device")
+def test_seeds_for_devices_that_are_not_there_are_not_kept(monkeypatch):
+    kept = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", kept.append)
+    randomness.seed_torch(7)
+    assert kept == []
+
+
+@pytest.mark.gpu
+def test_a_gpu_is_seeded_too():
+    randomness.seed_torch(7)
+    ours = torch.rand(9, device="cuda")
+    randomness.seed_torch(7)
+    assert torch.equal(ours, torch.rand(9, device="cuda"))
