@@ -109,15 +109,20 @@ def pixels_of(work: int) -> int:
 
 
 @pytest.mark.parametrize(
-    ("work", "threads"),
-    [(machine.PAYS_BF16, 1), (machine.PAYS_THREADS, 2)],
-    ids=["medium", "large"],
+    ("work", "cores", "threads"),
+    [
+        (machine.MEDIUM, 2, 1),
+        (machine.MEDIUM, 3, 2),
+        (machine.LARGE - 60, 64, 2),
+        (machine.LARGE, 2, 2),
+        (machine.LARGE, 64, 64),
+    ],
 )
 @pytest.mark.parametrize("fast", [True, False])
-def test_a_network_has_bf16_where_that_is_fast_and_all_cores_if_it_is_large(
-    monkeypatch, work, threads, fast
+def test_a_network_has_bf16_where_that_is_fast_and_threads_by_its_size(
+    monkeypatch, work, cores, threads, fast
 ):
-    monkeypatch.setattr(machine, "cores", lambda: 2)
+    monkeypatch.setattr(machine, "cores", lambda: cores)
     monkeypatch.setattr(machine, "_fast_bf16", lambda _: fast)
     with machine.configure(Machine(), SMALL, pixels_of(work))():
         assert torch.get_num_threads() == threads
@@ -127,7 +132,7 @@ def test_a_network_has_bf16_where_that_is_fast_and_all_cores_if_it_is_large(
 @pytest.mark.parametrize(("name", "size"), [("wrn_28_2", 3), ("torchvision/resnet18", 32)])
 def test_bf16_is_not_used_where_maps_would_shrink_to_a_pixel_too_early(monkeypatch, name, size):
     monkeypatch.setattr(machine, "_fast_bf16", lambda _: True)
-    monkeypatch.setattr(machine, "PAYS_BF16", 0)
+    monkeypatch.setattr(machine, "MEDIUM", 0)
     network = Classifier(NETWORKS[name].build(1, 1.0, 0.0), {"base": 2}, [0.5], [0.5])
     for pixels, expected in ((size**2, True), ((size - 1) ** 2, False)):
         for dtype in ("auto", "bfloat16"):
@@ -135,8 +140,9 @@ def test_bf16_is_not_used_where_maps_would_shrink_to_a_pixel_too_early(monkeypat
                 assert torch.is_autocast_enabled("cpu") is expected
 
 
-def test_the_default_networks_have_bf16_on_one_thread(monkeypatch):
+def test_the_default_networks_have_bf16_and_leave_a_core(monkeypatch):
     monkeypatch.setattr(machine, "_fast_bf16", lambda _: True)
+    monkeypatch.setattr(machine, "cores", lambda: 2)
     for name in ("small_cnn", "wide_cnn"):
         network = Classifier(NETWORKS[name].build(1, 1.0, 0.0), {"base": 8}, [0.5], [0.5])
         with machine.configure(Machine(), network, 8 * 8)():
