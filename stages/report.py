@@ -53,12 +53,13 @@ def main(argv: Sequence[str] = ()) -> None:
     shutil.rmtree(OUT / "html", ignore_errors=True)
     tables.write(OUT / "data", measured, made.quality, verdict.ships)
     html = OUT / "html" / "index.html"
-    page.write(html, made)
+    sections = page.compute(made)
+    page.write(html, made, sections)
     files.write_json(OUT / "data" / "verdict.json", vars(verdict))
     files.write_json(OUT / "metrics.json", made.metrics)
     hashes = outputs(made.lineage, measured)
     champion = tracking.record_pipeline(made.experiment, made.metrics, hashes, verdict, OUT)
-    page.write(html, replace(made, champion=champion))
+    page.write(html, replace(made, champion=champion), sections)
     print(f"report: {verdict.why}")
     print(f"report: {champion}")
 

@@ -5,6 +5,7 @@ the page's head forbids both, besides the escaping of every name that comes from
 """
 
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -39,18 +40,18 @@ SECTIONS = {
 }
 
 
-def write(path: Path, results: Results) -> None:
+def compute(results: Results) -> dict[str, Any]:
+    """The values of every section that has something to show, by its id."""
+    made = {name: of(results) for name, (_, of) in SECTIONS.items()}
+    return {name: values for name, values in made.items() if values is not None}
+
+
+def write(path: Path, results: Results, sections: dict[str, Any]) -> None:
     """Write the page; equal inputs give equal bytes, but for how long the stages took."""
-    files.write_text(path, render(results))
-
-
-def render(results: Results) -> str:
-    """The page as text."""
-    made = {name: compute(results) for name, (_, compute) in SECTIONS.items()}
-    sections = {name: values for name, values in made.items() if values is not None}
     links = {name: SECTIONS[name][0] for name in sections}
     page = environment().get_template("page.html")
-    return page.render(head=headline(results), sections=sections, links=links)
+    text = page.render(head=headline(results), sections=sections, links=links)
+    files.write_text(path, text)
 
 
 def environment() -> Environment:

@@ -62,7 +62,7 @@ def written(folder, monkeypatch, experiment, champion=None, **options):
     results = made_up.results(experiment, champion, **options)
     if not (folder / "models").exists():
         made_up.write_curves(folder, results.measured)
-    page.write(folder / "index.html", results)
+    page.write(folder / "index.html", results, page.compute(results))
     return (folder / "index.html").read_text(encoding="utf-8")
 
 
