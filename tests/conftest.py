@@ -81,19 +81,6 @@ def quick_files():
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def quick_seeds():
-    """Without a GPU torch keeps every seed for one that may come, with the text of the stack: as
-    slow as a step, and gigabytes in all."""
-    import torch
-
-    with pytest.MonkeyPatch.context() as patch:
-        for kind in (torch.cuda, torch.xpu, torch.mtia):
-            if not kind.is_available():
-                patch.setattr(kind, "manual_seed_all", lambda seed: None)
-        yield
-
-
 # --- two processes ----------------------------------------------------------------------------
 
 
