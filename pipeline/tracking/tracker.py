@@ -26,14 +26,13 @@ class MlflowTracker(NullTracker):
 
     Attributes:
         at: when what is reported happened, in milliseconds since 1970; None = now.
-        failed: whether it is a null tracker now.
     """
 
     def __init__(self, client: Any, run: Any):
         self._client = client
         self.run_id = run.info.run_id
         self.at: int | None = None
-        self.failed = False
+        self._failed = False
 
     def params(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
@@ -81,12 +80,12 @@ class MlflowTracker(NullTracker):
         return self._client.search_runs(ids, query, max_results=1, order_by=order) if ids else []
 
     def _try(self, call: Callable[[], Any]) -> Any:
-        if self.failed:
+        if self._failed:
             return None
         try:
             return call()
         except Exception as error:  # whatever the tracker does, the stage goes on
-            self.failed = True
+            self._failed = True
             _give_up(error)
             return None
 
@@ -114,8 +113,10 @@ def start(experiment: str, name: str, tags: Mapping[str, str]) -> NullTracker:
         name: the run's name.
         tags: besides these the git commit is kept, where there is one.
     """
-    began = reached(lambda client: begin(client, experiment, name, described(tags)))
-    return began or NullTracker()
+    tracker = reached(
+        lambda client: MlflowTracker(client, begin(client, experiment, name, described(tags)))
+    )
+    return tracker or NullTracker()
 
 
 def reached(call: Callable[[Any], Any]) -> Any:
@@ -131,15 +132,15 @@ def reached(call: Callable[[Any], Any]) -> Any:
 
 def begin(
     client: Any, experiment: str, name: str, tags: Mapping[str, str], at: int | None = None
-) -> MlflowTracker:
-    """A new run of an experiment.
+) -> Any:
+    """A new run of an experiment, as MLflow has it.
 
     Args:
         at: when it began, in milliseconds since 1970; None = now.
     """
     known = client.get_experiment_by_name(experiment)
     number = known.experiment_id if known else _create(client, experiment)
-    return MlflowTracker(client, client.create_run(number, at, tags, name))
+    return client.create_run(number, at, tags, name)
 
 
 def connect() -> Any:

@@ -27,7 +27,7 @@ class Client:
     """MLflow's, as far as journals use it; `broken` counts down to a call that fails."""
 
     def __init__(self):
-        self.calls, self.broken = [], 0
+        self.calls, self.broken, self.error = [], 0, ConnectionError("gone")
 
     def create_run(self, experiment, at, tags, name):
         self._call("create_run", at, tags, name)
@@ -54,7 +54,7 @@ class Client:
     def _call(self, name, *args):
         self.broken -= 1
         if self.broken == 0:
-            raise ConnectionError("gone")
+            raise self.error
         self.calls.append((name, *args))
 
 
@@ -114,6 +114,29 @@ def test_what_the_tracker_refused_is_sent_later_and_nothing_twice(folder, client
     (folder / ".lineage/tracking-failed").unlink()
     tracking.send()
     assert names(client) == ["create_run", *["log_batch"] * 3, "set_terminated"]
+
+
+def test_what_mlflow_refuses_for_ever_is_left_out_and_blocks_nothing(folder, client, capsys):
+    from mlflow.exceptions import MlflowException
+
+    ran()
+    client.broken = 2
+    client.error = MlflowException("not like that", error_code=1000)  # INVALID_PARAMETER_VALUE
+    tracking.send()
+    assert names(client) == ["create_run", *["log_batch"] * 2, "set_terminated"]
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert warning.startswith("warning: MLflow refuses params of ") and "not like that" in warning
+    assert list(journal.folder().iterdir()) == []
+
+
+def test_a_stage_killed_before_its_first_word_is_no_run(folder, client, capsys):
+    for name in ("1-teacher", "2-teacher"):
+        (journal.folder() / name).mkdir(parents=True)
+    (journal.folder() / "2-teacher" / "events.jsonl").write_text('{"at": 1, "ca')
+    ran()
+    tracking.send()
+    assert names(client) == ["create_run", *["log_batch"] * 3, "set_terminated"]
+    assert capsys.readouterr().err == ""
 
 
 def test_a_stage_that_takes_long_is_live(folder, client, monkeypatch):
