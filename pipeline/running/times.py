@@ -13,7 +13,7 @@ def record(seconds: float) -> None:
     if spec is None or not spec.name.startswith("stages."):
         return
     stage = "@".join([spec.name.removeprefix("stages."), *sys.argv[1:]])
-    files.write_text(_folder() / f"{stage}.json", json.dumps(round(seconds, 1)))
+    files.write_text(_folder() / f"{stage}.json", json.dumps(round(seconds, 2)))
 
 
 def read() -> dict[str, float]:

@@ -97,6 +97,7 @@ def test_what_is_registered_agrees_with_infer_at_any_batch_size(tracked):
         np.testing.assert_allclose(served.predict(images[:num]), wanted[:num], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_study_touches_no_registry(tmp_path, empty_database, monkeypatch):
     from conftest import tiny_values
 
