@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT
 
 from pipeline import tracking
-from pipeline.tracking import journal, sending
+from pipeline.tracking import journal, page, sending
 from pipeline.tracking import tracker as trackers
 
 
@@ -157,6 +157,16 @@ def test_a_server_has_a_stage_at_its_end(folder, client, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
     ran()
     assert names(client)[-1] == "set_terminated"
+
+
+def test_mlflows_page_opens_with_all_that_ran(folder, client, monkeypatch):
+    ran()
+    monkeypatch.setattr(page, "is_server", lambda: True)  # else it starts one
+    monkeypatch.setattr(page, "connect", lambda: client)
+    shown = []
+    monkeypatch.setattr(page, "_show", lambda _: shown.append(names(client)[-1]))
+    page.serve()
+    assert shown == ["set_terminated"]
 
 
 def test_tracking_that_is_off_sends_nothing(folder, client, monkeypatch):
