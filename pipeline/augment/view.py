@@ -46,4 +46,4 @@ def to_device(values: Any, device: torch.device) -> Tensor:
     values = torch.as_tensor(values)
     if device.type == "cuda" and values.device.type == "cpu":
         values = values.pin_memory()
-    return values.to(device, non_blocking=True)
+    return values.to(device, non_blocking=device.type == "cuda")

@@ -130,7 +130,9 @@ class Batches:
         """The batch of `step` (0, 1, ...): the same whenever and however often it is asked for."""
         if self.device.type == "cpu":
             return self._parts(self._drawn(step))
-        return self.unpack(self.pack(step).to(self.device, non_blocking=True))
+        # only what is pinned may be copied while it is let go of
+        pinned = self.device.type == "cuda"
+        return self.unpack(self.pack(step).to(self.device, non_blocking=pinned))
 
     @cached_property
     def _packing(self) -> Packing:

@@ -112,6 +112,17 @@ def serve(asked: Connection, target: Target) -> None:
             return
 
 
+def end_with_parent() -> None:
+    """Be killed when the process that started this one is gone (Linux; elsewhere after the job)."""
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        parent_death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
+
+
 if __name__ == "__main__":
+    end_with_parent()
     descriptor, *numbers = map(int, sys.argv[1:])
     serve(Connection(descriptor), Target(*numbers))

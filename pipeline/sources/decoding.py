@@ -131,19 +131,23 @@ def _shared_out(
 ) -> Iterator[tuple[int, tuple]]:
     """The next job goes to whoever is free."""
     busy = {}
-    try:
-        for connection, job in zip(decoders, jobs):
+    for connection, job in zip(decoders, jobs):
+        busy[connection] = job
+        with suppress(ConnectionError):  # its end is read below
             connection.send(job)
-            busy[connection] = job[0]
-        while busy:
-            for free in wait(list(busy)):
-                first, answer = busy.pop(free), free.recv()
-                if job := next(jobs, None):
+    while busy:
+        for free in wait(list(busy)):
+            first, paths = busy.pop(free)
+            try:
+                answer = free.recv()
+            except (EOFError, ConnectionError):
+                what = f"the process that decoded it, or one of the {len(paths)} from it on, ended"
+                fix = "free some memory, or take out the file that ends it, and run again"
+                raise UserError(paths[0], what, fix) from None
+            if job := next(jobs, None):
+                busy[free] = job
+                with suppress(ConnectionError):  # its end is read above
                     free.send(job)
-                    busy[free] = job[0]
-                if isinstance(answer, OSError):
-                    raise answer
-                yield from enumerate(answer, first)
-    except (EOFError, ConnectionError):
-        what = "a process that decodes images was ended from outside"
-        raise UserError("data", what, "free some memory, and run again") from None
+            if isinstance(answer, OSError):
+                raise answer
+            yield from enumerate(answer, first)

@@ -48,8 +48,9 @@ class Journal(NullTracker):
         self._held = FileLock(self.folder / "lock")
         self._held.acquire()
         self._live_from = time.monotonic() + LIVE_AFTER
-        self._failed = False
-        self._write("start", experiment, name, described(tags))
+        self._failed = self._warned = False
+        known = {"journal": self.folder.name}  # by which a run is found that was not heard of again
+        self._write("start", experiment, name, described(tags) | known)
 
     def params(self, params: Mapping[str, Any]) -> None:
         self._write("params", {key: str(value) for key, value in flat(params).items()})
@@ -65,8 +66,12 @@ class Journal(NullTracker):
     def artifact(self, path: Path | str, folder: str | None = None) -> None:
         """The file as it is now: before it is sent the stage may run again."""
         kept = self.folder / "files" / (folder or "") / Path(path).name
-        self._attempt(lambda: _keep(Path(path), kept))
-        self._write("artifact", str(kept.relative_to(self.folder)), folder)
+        try:
+            _keep(Path(path), kept)
+        except OSError as error:
+            self._warn(error)
+        else:
+            self._write("artifact", str(kept.relative_to(self.folder)), folder)
 
     def end(self, status: str = "FINISHED") -> None:
         self._write("end", status)
@@ -79,17 +84,19 @@ class Journal(NullTracker):
         return time.monotonic() > self._live_from
 
     def _write(self, call: str, *args: Any) -> None:
-        event = {"at": int(time.time() * 1000), "call": call, "args": args}
-        self._attempt(lambda: _append(self.folder / "events.jsonl", json.dumps(event)))
-
-    def _attempt(self, call: Any) -> None:
-        """What the disk refuses costs the run in MLflow, not the stage."""
-        if self._failed:
+        """What the disk refuses costs the run in MLflow, not the stage; its end is tried still."""
+        if self._failed and call != "end":
             return
+        event = {"at": int(time.time() * 1000), "call": call, "args": args}
         try:
-            call()
+            _append(self.folder / "events.jsonl", json.dumps(event))
         except OSError as error:
             self._failed = True
+            self._warn(error)
+
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            self._warned = True
             warn(error)
 
 

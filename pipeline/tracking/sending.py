@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,22 +34,39 @@ def ended(journals: Path) -> None:
 def _send_ended(client: Any, waiting: list[Path]) -> None:
     with FileLock(machine.root() / ".lineage" / "sending.lock", timeout=120):
         for journal in waiting:
-            if journal.is_dir() and not _is_written(journal):  # else another process was quicker
-                events = _events(journal)
-                if not events:  # it has just been made, or nothing was said in it
-                    continue
-                if events[-1]["call"] != "end":
-                    events.append({"at": events[-1]["at"], "call": "end", "args": ["KILLED"]})
-                _replay(client, journal, events)
+            with _held(journal) as held:
+                if held:
+                    _send_whole(client, journal)
 
 
-def _is_written(journal: Path) -> bool:
-    """Whether the stage that writes a journal still runs."""
+@contextmanager
+def _held(journal: Path) -> Iterator[bool]:
+    """Whether the stage that writes a journal is over; within, the journal is ours."""
+    lock = FileLock(journal / "lock")
     try:
-        FileLock(journal / "lock").acquire(timeout=0).lock.release()
+        lock.acquire(timeout=0)
     except Timeout:
-        return True
-    return False
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def _send_whole(client: Any, journal: Path) -> None:
+    """A journal that cannot be sent, where MLflow is there, stays and holds up no other."""
+    events = _events(journal)
+    if not events:  # nothing was said in it, or another process has sent it meanwhile
+        shutil.rmtree(journal)
+        return
+    if events[-1]["call"] != "end":
+        events.append({"at": events[-1]["at"], "call": "end", "args": ["KILLED"]})
+    try:
+        _replay(client, journal, events)
+    except Exception as error:
+        client.search_experiments(max_results=1)  # raises where MLflow is gone
+        _warn(f"cannot take the run {journal.name} now", error)
 
 
 def _events(journal: Path) -> list[dict]:
@@ -66,24 +84,35 @@ def _replay(client: Any, journal: Path, events: list[dict]) -> None:
     """
     sent = journal / "sent"
     runs = sent.read_text().split() if sent.exists() else []
-    tracker = _Strict(client, client.get_run(runs[0])) if runs else None
-    with open(sent, "a", encoding="utf-8") as lines:
-        for event in events[len(runs) :]:
+    tracker = _known(client, runs) if runs else None
+    done = len(runs) if tracker else 0
+    with open(sent, "a" if tracker else "w", encoding="utf-8") as lines:
+        for event in events[done:]:
             try:
                 tracker = _send(client, tracker, journal, event)
             except Exception as error:
                 if tracker is None or getattr(error, "error_code", None) not in REFUSED:
                     raise
-                _warn(journal, event, error)
+                _warn(f"refuses {event['call']} of {journal.name}, which is left out", error)
             print(tracker.run_id, file=lines, flush=True)  # noqa: T201 (not to a person)
-    if events[-1]["call"] == "end":
+    if events and events[-1]["call"] == "end":
         shutil.rmtree(journal)
+
+
+def _known(client: Any, runs: list[str]) -> MlflowTracker | None:
+    """The run that was begun; None if it is no longer there, nor perhaps its database."""
+    try:
+        return _Strict(client, client.get_run(runs[0]))
+    except Exception as error:
+        if getattr(error, "error_code", None) != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        return None
 
 
 def _send(client: Any, tracker: MlflowTracker | None, journal: Path, event: dict) -> MlflowTracker:
     call, args = event["call"], event["args"]
     if tracker is None:  # the first event starts the run
-        return _Strict(client, begin(client, *args, at=event["at"]))
+        return _Strict(client, _begun(client, *args) or begin(client, *args, at=event["at"]))
     if call == "artifact":
         path, folder = args
         args = [journal / path, folder]
@@ -92,9 +121,17 @@ def _send(client: Any, tracker: MlflowTracker | None, journal: Path, event: dict
     return tracker
 
 
-def _warn(journal: Path, event: dict, error: Exception) -> None:
-    what = f"{event['call']} of {journal.name}: {error}".splitlines()[0][:200]
-    print(f"warning: MLflow refuses {what}; left out", file=sys.stderr)  # noqa: T201
+def _begun(client: Any, experiment: str, _: str, tags: dict[str, str]) -> Any:
+    """The run of this very journal, if MLflow made it and was not heard."""
+    known = client.get_experiment_by_name(experiment)
+    query = f"tags.`journal` = '{tags['journal']}'"
+    runs = client.search_runs([known.experiment_id], query, max_results=1) if known else []
+    return runs[0] if runs else None
+
+
+def _warn(what: str, error: Exception) -> None:
+    reason = f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    print(f"warning: MLflow {what} ({reason})", file=sys.stderr)  # noqa: T201
 
 
 class _Strict(MlflowTracker):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -228,5 +229,11 @@ def _give_up(error: Exception) -> None:
         "on disk",
         file=sys.stderr,
     )
-    _folder().mkdir(parents=True, exist_ok=True)
-    _marker().write_text(uri(), encoding="utf-8")
+    with suppress(OSError):  # a disk that is full must not cost the stage either
+        _folder().mkdir(parents=True, exist_ok=True)
+        _marker().write_text(uri(), encoding="utf-8")
+
+
+def try_again() -> None:
+    """Forget that a tracker failed lately."""
+    _marker().unlink(missing_ok=True)

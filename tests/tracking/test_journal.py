@@ -10,6 +10,8 @@ import time
 
 import pytest
 from conftest import ROOT
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST
 
 from pipeline import tracking
 from pipeline.tracking import journal, page, sending
@@ -28,13 +30,27 @@ class Client:
 
     def __init__(self):
         self.calls, self.broken, self.error = [], 0, ConnectionError("gone")
+        self.runs = {}
 
     def create_run(self, experiment, at, tags, name):
+        self.runs[tags["journal"]] = str(len(self.runs) + 1)
         self._call("create_run", at, tags, name)
-        return self.get_run(name)
+        return self._run(self.runs[tags["journal"]])
 
-    def get_run(self, name):
-        info = type("Info", (), {"run_id": "1", "experiment_id": "2"})
+    def get_run(self, run_id):
+        if run_id not in self.runs.values():
+            raise MlflowException("no such run", error_code=RESOURCE_DOES_NOT_EXIST)
+        return self._run(run_id)
+
+    def search_runs(self, experiments, query, max_results):
+        return [self._run(run) for name, run in self.runs.items() if f"'{name}'" in query]
+
+    def search_experiments(self, max_results):
+        if isinstance(self.error, ConnectionError):
+            raise self.error
+
+    def _run(self, run_id):
+        info = type("Info", (), {"run_id": run_id, "experiment_id": "2"})
         return type("Run", (), {"info": info})
 
     def get_experiment_by_name(self, name):
@@ -117,16 +133,46 @@ def test_what_the_tracker_refused_is_sent_later_and_nothing_twice(folder, client
 
 
 def test_what_mlflow_refuses_for_ever_is_left_out_and_blocks_nothing(folder, client, capsys):
-    from mlflow.exceptions import MlflowException
-
     ran()
     client.broken = 2
-    client.error = MlflowException("not like that", error_code=1000)  # INVALID_PARAMETER_VALUE
+    client.error = MlflowException("not like that", error_code=INVALID_PARAMETER_VALUE)
     tracking.send()
     assert names(client) == ["create_run", *["log_batch"] * 2, "set_terminated"]
     (warning,) = capsys.readouterr().err.splitlines()
-    assert warning.startswith("warning: MLflow refuses params of ") and "not like that" in warning
+    assert warning.startswith("warning: MLflow refuses params of ")
+    assert "left out (MlflowException: not like that)" in warning
     assert list(journal.folder().iterdir()) == []
+
+
+def test_a_run_that_cannot_be_sent_now_stays_and_holds_up_no_other(folder, client, capsys):
+    ran()
+    ran()
+    client.broken, client.error = 1, MlflowException("deleted")
+    tracking.send()
+    assert len([name for name in names(client) if name == "create_run"]) == 1
+    assert "MLflow cannot take the run " in capsys.readouterr().err
+    assert len(list(journal.folder().iterdir())) == 1
+    assert type(tracking.start(tracking.STAGES, "x", {"journal": "x"})) is trackers.MlflowTracker
+
+
+def test_a_run_that_is_no_longer_there_is_sent_anew(folder, client):
+    ran()
+    client.broken = 3
+    tracking.send()
+    client.runs.clear()  # as with another database
+    client.calls.clear()
+    (folder / ".lineage/tracking-failed").unlink()
+    tracking.send()
+    assert names(client) == ["create_run", *["log_batch"] * 3, "set_terminated"]
+
+
+def test_a_run_that_began_unheard_is_found_again(folder, client):
+    ran()
+    client.broken = 1  # after the run was made
+    tracking.send()
+    (folder / ".lineage/tracking-failed").unlink()
+    tracking.send()
+    assert names(client) == [*["log_batch"] * 3, "set_terminated"] and len(client.runs) == 1
 
 
 def test_a_stage_killed_before_its_first_word_is_no_run(folder, client, capsys):
@@ -136,7 +182,17 @@ def test_a_stage_killed_before_its_first_word_is_no_run(folder, client, capsys):
     ran()
     tracking.send()
     assert names(client) == ["create_run", *["log_batch"] * 3, "set_terminated"]
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == "" and list(journal.folder().iterdir()) == []
+
+
+def test_mlflows_page_asks_again_though_a_tracker_failed_a_moment_ago(folder, client, monkeypatch):
+    ran()
+    (folder / ".lineage/tracking-failed").write_text(tracking.uri())
+    monkeypatch.setattr(page, "is_server", lambda: True)
+    monkeypatch.setattr(page, "connect", lambda: client)
+    monkeypatch.setattr(page, "_show", lambda _: None)
+    page.serve()
+    assert names(client)[-1] == "set_terminated"
 
 
 def test_a_stage_that_takes_long_is_live(folder, client, monkeypatch):
@@ -201,13 +257,25 @@ def test_a_disk_that_is_full_costs_one_warning(folder, client, monkeypatch, caps
         raise OSError(28, "No space left on device", "events.jsonl")
 
     with tracking.stage_run("teacher") as run:
-        monkeypatch.setattr(journal, "_append", full)
-        run.metrics({"loss": 1.0}, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(journal, "_append", full)
+            run.metrics({"loss": 1.0}, 1)
         run.artifact("nowhere")
+        run.metrics({"loss": 1.0}, 2)
     assert capsys.readouterr().err == (
         "warning: events.jsonl cannot be written (No space left on device); going on without "
         "tracking\n"
     )
+    tracking.send()
+    assert names(client) == ["create_run", "set_terminated"] and client.calls[-1][1] == "FINISHED"
+
+
+def test_a_marker_that_cannot_be_written_costs_nothing(folder, client):
+    (folder / ".lineage").mkdir()
+    (folder / ".lineage/tracking-failed").mkdir()
+    ran()
+    client.broken = 1
+    tracking.send()
 
 
 def test_a_folder_that_cannot_be_made_costs_one_warning(folder, capsys):
