@@ -113,7 +113,7 @@ def test_a_process_that_is_ended_is_said(tmp_path, paths, started, monkeypatch):
     monkeypatch.setenv("LINEAGE_THREADS", "2")
     (tmp_path / "ends.py").write_text("raise SystemExit")
     monkeypatch.setattr(decoding.decoder, "__file__", str(tmp_path / "ends.py"))
-    with pytest.raises(UserError, match="the process that decoded it, or one of the 2 from it on, ended"):
+    with pytest.raises(UserError, match="one of the 2 from it on, ended; fix: free some"):
         decode_all(paths, 8, tmp_path)
 
 
