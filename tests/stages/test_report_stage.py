@@ -136,3 +136,10 @@ def test_the_gate_decides_on_val_where_test_says_the_opposite(chain, monkeypatch
     metrics = files.read_json("report/metrics.json")
     better_on_test = max("teacher", "g1", key=lambda name: metrics[f"acc/{name}"])
     assert better_on_test != better
+
+
+def test_the_page_says_what_became_of_the_champion(chain, monkeypatch):
+    monkeypatch.setattr(report.tracking, "record_pipeline", lambda *_: "it is version 7")
+    report.main()
+    page = (chain / "report/html/index.html").read_text(encoding="utf-8")
+    assert "it is version 7" in page
