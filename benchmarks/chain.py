@@ -39,10 +39,8 @@ def run(folder: Path, *, log: Path) -> tuple[Seconds, float, float]:
         SystemExit: it failed.
     """
     with tempfile.TemporaryDirectory() as counted:
-        path = (
-            f"{Path(__file__).parent / 'chain_clock'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-        )
-        environment = os.environ | {"LINEAGE_CHAIN_CLOCK": counted, "PYTHONPATH": path}
+        clock = str(Path(__file__).with_name("chain_clock").resolve())
+        environment = os.environ | {"LINEAGE_CHAIN_CLOCK": counted, "PYTHONPATH": clock}
         before, started = os.times(), time.monotonic()
         with open(log, "a") as text:
             command = ["dvc", "repro"]

@@ -23,11 +23,9 @@ WORK = {
     "pipeline.labelling.transforms": {"probabilities": "labels"},
     "pipeline.report.measure": {"models": "report"},
     "pipeline.report.tables": {"write": "report"},
-    "pipeline.report.page": {"write": "report"},
+    "pipeline.report.page": {"compute": "report", "write": "report"},
     "pipeline.tracking.record": {"record_pipeline": "tracking"},
-    "pipeline.tracking.tracker": {
-        "start": "tracking",
-    },
+    "pipeline.tracking.tracker": {"start": "tracking"},
     "pipeline.tracking.journal": {
         "Journal.__init__": "tracking",
         "Journal.params": "tracking",
@@ -79,12 +77,18 @@ def timed_import(name, *args, **kwargs):
     """Import, and wrap what is to be timed before anybody has taken it by name."""
     with clock.of("imports"):
         module = plain_import(name, *args, **kwargs)
-    if name in WORK and name in sys.modules:
-        for path, kind in WORK.pop(name).items():
-            _wrap(sys.modules[name], path, kind)
+    for loaded in [other for other in WORK if other in sys.modules]:
+        if all(_is_there(sys.modules[loaded], path) for path in WORK[loaded]):
+            for path, kind in WORK.pop(loaded).items():
+                _wrap(sys.modules[loaded], path, kind)
     if name == "pipeline.running.entry":
         _write_after_main(sys.modules[name])
     return module
+
+
+def _is_there(module: object, path: str) -> bool:
+    """Whether a module, which may be half imported, has it already."""
+    return hasattr(module, path.split(".")[0])
 
 
 def _wrap(owner: object, path: str, kind: str) -> None:

@@ -50,7 +50,7 @@ class Journal(NullTracker):
         self._live_from = time.monotonic() + LIVE_AFTER
         self._failed = self._warned = False
         known = {"journal": self.folder.name}  # by which a run is found that was not heard of again
-        self._write("start", experiment, name, described(tags) | known)
+        self._record("start", experiment, name, described(tags) | known)
 
     def params(self, params: Mapping[str, Any]) -> None:
         self._write("params", {key: str(value) for key, value in flat(params).items()})
@@ -65,6 +65,8 @@ class Journal(NullTracker):
 
     def artifact(self, path: Path | str, folder: str | None = None) -> None:
         """The file as it is now: before it is sent the stage may run again."""
+        if self._failed:
+            return
         kept = self.folder / "files" / (folder or "") / Path(path).name
         try:
             _keep(Path(path), kept)
@@ -87,12 +89,15 @@ class Journal(NullTracker):
         """What the disk refuses costs the run in MLflow, not the stage; its end is tried still."""
         if self._failed and call != "end":
             return
-        event = {"at": int(time.time() * 1000), "call": call, "args": args}
         try:
-            _append(self.folder / "events.jsonl", json.dumps(event))
+            self._record(call, *args)
         except OSError as error:
             self._failed = True
             self._warn(error)
+
+    def _record(self, call: str, *args: Any) -> None:
+        event = {"at": int(time.time() * 1000), "call": call, "args": args}
+        _append(self.folder / "events.jsonl", json.dumps(event))
 
     def _warn(self, error: OSError) -> None:
         if not self._warned:

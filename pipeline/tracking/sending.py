@@ -95,7 +95,7 @@ def _replay(client: Any, journal: Path, events: list[dict]) -> None:
                     raise
                 _warn(f"refuses {event['call']} of {journal.name}, which is left out", error)
             print(tracker.run_id, file=lines, flush=True)  # noqa: T201 (not to a person)
-    if events and events[-1]["call"] == "end":
+    if events[-1]["call"] == "end":
         shutil.rmtree(journal)
 
 

@@ -69,6 +69,18 @@ def test_a_stage_counts_its_own_time(chain, tmp_path):
     assert 0.8 * used < sum(kinds.values()) <= used + 0.05
 
 
+def test_the_report_counts_what_it_measures_and_draws(chain, tmp_path):
+    clock = ROOT / "benchmarks" / "chain_clock"
+    settings = {
+        "PYTHONPATH": f"{clock}{os.pathsep}{ROOT}",
+        "LINEAGE_CHAIN_CLOCK": str(tmp_path),
+    }
+    command = [sys.executable, "-m", "stages.report"]
+    subprocess.run(command, env=os.environ | settings, check=True, capture_output=True)
+    kinds = json.loads((tmp_path / "report.json").read_text())
+    assert kinds["report"] > kinds["other"]
+
+
 def test_every_kind_of_work_is_still_there():
     from importlib import import_module
     from operator import attrgetter

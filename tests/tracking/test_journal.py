@@ -278,6 +278,19 @@ def test_a_marker_that_cannot_be_written_costs_nothing(folder, client):
     tracking.send()
 
 
+def test_a_run_whose_first_word_cannot_be_written_is_none(folder, client, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(28, "No space left on device", "events.jsonl")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(journal, "_append", full)
+        run = tracking.stage_run("teacher")
+    run.end()
+    tracking.send()
+    assert type(run) is tracking.NullTracker and client.calls == []
+    assert capsys.readouterr().err.count("warning") == 1
+
+
 def test_a_folder_that_cannot_be_made_costs_one_warning(folder, capsys):
     (folder / ".lineage").write_text("a file")
     assert type(tracking.stage_run("teacher")) is tracking.NullTracker
