@@ -7,7 +7,7 @@ import torch
 from conftest import tiny_values, write_params
 from weights import SHUFFLENET, ZEROS, begin, holds, line, put, state
 
-from pipeline.__main__ import check
+from pipeline.commands.check import run as check
 from pipeline.core import files
 from pipeline.core.yaml_file import read
 from pipeline.networks import checkpoint, pretrained

@@ -12,7 +12,7 @@ from conftest import ROOT, tiny_values, write_params
 from faults import lines_with
 from weights import SHUFFLENET, ZEROS, ask, begin, line, put, state
 
-from pipeline.__main__ import check
+from pipeline.commands.check import run as check
 from pipeline.core import files
 from pipeline.networks import NETWORKS, pretrained
 from stages import student, teacher
@@ -131,7 +131,7 @@ def test_check_names_all_files_at_once_and_waits_for_no_slow_library(project):
     for spec in (values["teacher"], values["generations"]["g2"]):
         spec["pretrained"] = {"file": "w.pth", "sha256": ZEROS}
     write_params(project, values)
-    code = "import argparse, sys; from pipeline.__main__ import check\n"
+    code = "import argparse, sys; from pipeline.commands.check import run as check\n"
     code += "try: check(argparse.Namespace())\nexcept Exception as error: "
     code += "print(*error.lines, sep='|')\n"
     code += "print(*{'kornia', 'torchvision', 'mlflow'} & set(sys.modules))"

@@ -10,7 +10,7 @@ import torch
 from conftest import tiny_values, write_params
 from stage_mains import MODELS, STAGES, TRAINED, card
 
-from pipeline.__main__ import show
+from pipeline.commands.show import run as show
 from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.data import store

@@ -24,6 +24,7 @@ ROOMS = [
     "report",
     "params",
     "tracking",
+    "commands",
     "__main__",
 ]
 PACKAGES = {"pipeline/__init__.py", "pipeline/methods/__init__.py"}  # which hold no room's code

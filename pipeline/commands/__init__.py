@@ -1,0 +1,15 @@
+"""What a person does apart from the stages: `python -m pipeline <command>`.
+
+A command is a module with `run`, whose docstring is its help, and perhaps `arguments`, which adds
+its own to a parser. Modules import what takes long within `run`.
+"""
+
+from pipeline.commands import check, clean, params, show, ui
+
+COMMANDS = {
+    "check": check,
+    "show": show,
+    "ui": ui,
+    "clean": clean,
+    "params": params,
+}
