@@ -2,7 +2,8 @@
 
 <folder>/dataset.json                classes, shapes, normalisation, counts, hashes of arrays
 <folder>/<split>/<array>.npy         `image` uint8 (N, C, H, W); `label` int64 (N,)
-<folder>/unlabelled/truth.npy        labels of the unlabelled images, where known: for reports
+<folder>/unlabelled/truth.npy        int64 (N,), labels of the unlabelled images where they are known,
+                                     else -1: for reports alone
 <folder>/index.csv                   one line an image: id, path, split, sha256
 """
 
@@ -18,7 +19,7 @@ from pipeline.core import files
 from pipeline.core.errors import UserError
 
 PREPARED = Path("data/prepared")
-SCHEMA = 1
+SCHEMA = 2  # 2: images whose label nobody knows
 SPLITS = ("labelled", "unlabelled", "val", "test")
 TRAINING = ("labelled", "unlabelled")
 PIECE = 1 << 18  # bytes of an array in memory at a time: few enough for a core's own cache
@@ -49,7 +50,23 @@ class Dataset:
 
     def num(self, split: str) -> int:
         """Images of a split, as the card counts them: no array is read for it."""
-        return sum(self.card["counts"][split].values())
+        unknown = self.card["without_label"] if split == "unlabelled" else 0
+        return sum(self.card["counts"][split].values()) + unknown
+
+    def paths(self, split: str) -> list[str]:
+        """Where each image of a split came from, in the order of its arrays.
+
+        Raises:
+            UserError: the index is not the one that `prepare` wrote.
+        """
+        path = self.folder / "index.csv"
+        files.check_sha256(path, self.card["index_sha256"])
+        with open(path, encoding="utf-8", newline="") as file:
+            return [row["path"] for row in csv.DictReader(file) if row["split"] == split]
+
+    def truth(self) -> np.ndarray:
+        """Labels of the unlabelled images, int64 (N,), -1 where nobody knows: for reports alone."""
+        return self.array("unlabelled", "truth")
 
     def array(self, split: str, name: str = "image") -> np.ndarray:
         """One array, memory-mapped read-only.
@@ -95,7 +112,7 @@ def save(
 
     Args:
         images: uint8 (M, C, H, W), perhaps memory-mapped.
-        labels: int64 (N,).
+        labels: int64 (N,); -1 for an image without one, which is unlabelled.
         split: name of each image's split, (N,).
         classes: class names in the order of the labels.
         path: where each image came from, (N,).
@@ -112,8 +129,8 @@ def save(
         hashes[f"{name}/image.npy"] = _write_rows(folder / name / "image.npy", images, rows[own])
         key = f"{name}/{label_name}.npy"
         hashes[key] = _write_rows(folder / key, labels, own)
-        num = np.bincount(labels[own], minlength=len(classes)).tolist()
-        counts[name] = dict(zip(classes, num))
+        known = labels[own][labels[own] >= 0]
+        counts[name] = dict(zip(classes, np.bincount(known, minlength=len(classes)).tolist()))
     mean, std = _normalisation(images, rows[np.isin(split, TRAINING)])
     card = {
         "schema": SCHEMA,
@@ -122,10 +139,11 @@ def save(
         "image_shape": list(images.shape[1:]),
         "normalisation": {"mean": mean, "std": std},
         "counts": counts,
+        "without_label": int((labels < 0).sum()),
         "copies_left_out": copies,
         "sha256": hashes,
+        "index_sha256": _write_index(folder / "index.csv", path, split, sha256),
     }
-    _write_index(folder / "index.csv", path, split, sha256)
     return Dataset(folder, files.write_sealed(folder / "dataset.json", card))
 
 
@@ -166,10 +184,12 @@ def _normalisation(images: np.ndarray, rows: np.ndarray) -> tuple[list[float], l
     return mean, std
 
 
-def _write_index(path: Path, origin: list[str], split: np.ndarray, sha256: list[str]) -> None:
+def _write_index(path: Path, origin: list[str], split: np.ndarray, sha256: list[str]) -> str:
+    """Write one line an image; returns the hash of the file."""
     with files.written(path, sum(map(len, origin)) + sum(map(len, sha256))) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["id", "path", "split", "sha256"])
         writer.writerows(zip(range(len(origin)), origin, map(str, split), sha256))
         text.detach()
+    return files.sha256(path)

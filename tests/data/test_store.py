@@ -111,6 +111,28 @@ def test_the_card_counts_every_image(dataset, arrays):
         }
 
 
+def test_an_image_may_have_no_label_but_only_among_the_unlabelled(tmp_path, arrays):
+    images, labels, split = arrays
+    labels = np.where(np.arange(20) % 8 == 1, -1, labels)  # rows 1, 9, 17: unlabelled
+    texts = {"classes": CLASSES, "path": [f"{i}" for i in range(20)], "sha256": [""] * 20}
+    dataset = store.save(tmp_path / "u", images, labels, split, **texts)
+    known = labels[split == "unlabelled"]
+    assert dataset.truth().tolist() == known.tolist() and (known == -1).sum() == 3
+    assert dataset.card["without_label"] == 3
+    assert sum(dataset.card["counts"]["unlabelled"].values()) == 2
+    assert dataset.num("unlabelled") == 5 and dataset.num("val") == 5
+
+
+def test_paths_are_in_the_order_of_the_arrays(dataset, arrays):
+    for name in store.SPLITS:
+        rows = np.flatnonzero(arrays[2] == name)
+        assert dataset.paths(name) == [f"{row}.png" for row in rows]
+    path = dataset.folder / "index.csv"
+    path.write_text(path.read_text().replace("7.png", "9.png", 1))
+    with pytest.raises(UserError, match="index.csv: sha256 differs"):
+        dataset.paths("val")
+
+
 def test_normalisation_is_that_of_the_training_images(dataset, arrays):
     images, _, split = arrays
     training = images[np.isin(split, ["labelled", "unlabelled"])] / 255
