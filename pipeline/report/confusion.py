@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.networks import evaluate
-from pipeline.report.figures import pixels
+from pipeline.pages.thumbnails import png_uri
 from pipeline.report.measure import Measured
 from pipeline.report.plots import NAMED
 from pipeline.report.results import Results
@@ -47,7 +47,7 @@ def _picture(share: np.ndarray) -> str:
     picture = np.zeros((*share.shape, 4), dtype=np.uint8)
     picture[..., :3] = np.where(np.eye(len(share), dtype=bool)[..., None], RIGHT, WRONG)
     picture[..., 3] = np.where(share > 0, 255 * (0.25 + 0.75 * share), 0)
-    return pixels(picture)
+    return png_uri(picture)
 
 
 def mistakes(counts: np.ndarray) -> list[tuple[int, int, int]]:

@@ -1,6 +1,5 @@
 """The style of the drawings, and the ways out: SVG in the page's colours, PNG on white."""
 
-import base64
 import html
 import io
 import re
@@ -9,9 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from matplotlib.figure import Figure
-from PIL import Image
 
 from pipeline.core import files
 
@@ -122,10 +119,3 @@ def _own(element: str, name: str) -> str:
     element = element.replace(INK, "currentColor")
     element = element.replace(' id="', f' id="{name}-').replace('href="#', f'href="#{name}-')
     return element.replace("url(#", f"url(#{name}-")
-
-
-def pixels(picture: np.ndarray) -> str:
-    """uint8 (H, W) or (H, W, 3 or 4) as a PNG in an address."""
-    buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

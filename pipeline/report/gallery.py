@@ -4,16 +4,13 @@ Val and not test, so that reading mistakes does not spend the test images.
 """
 
 import numpy as np
-import torch
 from scipy.special import softmax
-from torch import Tensor
 
-from pipeline.report.figures import pixels
+from pipeline.pages.thumbnails import thumbnail
 from pipeline.report.measure import Measured
 from pipeline.report.results import Results
 
 SHOWN = 10  # images a group
-LARGEST = 96  # px; larger images are averaged down
 
 
 def section(results: Results) -> dict:
@@ -85,23 +82,10 @@ def _tile(model: Measured, row: int, probs: np.ndarray) -> dict:
     answers, classes = model.answers["val"], model.classes
     true, answer = int(answers.labels[row]), int(probs.argmax())
     return {
-        "image": data_uri(answers.images[row]),
+        "image": thumbnail(answers.images[row].numpy()),
         "right": true == answer,
         "true": classes[true],
         "true_prob": probs[true],
         "answer": classes[answer],
         "prob": probs[answer],
     }
-
-
-def data_uri(image: Tensor) -> str:
-    """uint8 (C, H, W) as a PNG in an address; of other than 1 or 3 channels, the first three or
-    their mean."""
-    if max(image.shape[1:]) > LARGEST:
-        scale = LARGEST / max(image.shape[1:])
-        size = [max(1, round(side * scale)) for side in image.shape[1:]]
-        small = torch.nn.functional.adaptive_avg_pool2d(image.float(), size)
-        image = small.round().to(torch.uint8)
-    if image.shape[0] >= 3:
-        return pixels(image[:3].permute(1, 2, 0).contiguous().numpy())
-    return pixels(image.float().mean(0).round().to(torch.uint8).numpy())

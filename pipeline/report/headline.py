@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from pipeline.pages.formats import counted
 from pipeline.report import continual
-from pipeline.report.formats import counted
 from pipeline.report.gate import RULE
 from pipeline.report.intervals import gain
 from pipeline.report.measure import Measured

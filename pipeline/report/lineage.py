@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pipeline.report.formats import counted, listed, percent, weights
+from pipeline.pages.formats import counted, listed, percent, weights
 from pipeline.report.measure import Answers
 from pipeline.report.results import Results
 

@@ -1,15 +1,13 @@
 """`report/html/index.html`: all that was measured as one page that needs no network.
 
-Sections compute plain values, `templates/` show them. No scripts and no outside files; a policy in
-the page's head forbids both, besides the escaping of every name that comes from data.
+Sections compute plain values, `templates/` show them.
 """
 
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from pipeline.core import files
+from pipeline.pages.render import environment
 from pipeline.report import (
     confidence,
     confusion,
@@ -20,10 +18,10 @@ from pipeline.report import (
     pairs,
     remembered,
 )
-from pipeline.report.formats import FILTERS
 from pipeline.report.headline import headline
 from pipeline.report.results import Results
 
+TEMPLATES = Path(__file__).with_name("templates")
 # In the order of the page: id and template, the link's text, what computes its values (or None).
 SECTIONS = {
     "lineage": ("Lineage", lineage.section),
@@ -49,20 +47,6 @@ def compute(results: Results) -> dict[str, Any]:
 def write(path: Path, results: Results, sections: dict[str, Any]) -> None:
     """Write the page; equal inputs give equal bytes, but for how long the stages took."""
     links = {name: SECTIONS[name][0] for name in sections}
-    page = environment().get_template("page.html")
+    page = environment(TEMPLATES).get_template("page.html")
     text = page.render(head=headline(results), sections=sections, links=links)
     files.write_text(path, text)
-
-
-def environment() -> Environment:
-    """Templates that escape all they are given, and fail on what they are not given."""
-    templates = Environment(
-        loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    templates.filters |= FILTERS
-    return templates

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
+from pipeline.pages.formats import short
 from pipeline.report.figures import BLUE, INK, ORANGE, style
-from pipeline.report.formats import short
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Measured
 

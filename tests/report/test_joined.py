@@ -66,7 +66,11 @@ def test_the_share_kept_is_known_without_reading_an_image(monkeypatch):
         assert name == "truth"
         return np.array([0, 1, 1, 0])
 
-    card = {"counts": {"unlabelled": {"a": 2, "b": 2}}, "sha256": {"unlabelled/truth.npy": ""}}
+    card = {
+        "without_label": 0,
+        "counts": {"unlabelled": {"a": 2, "b": 2}},
+        "sha256": {"unlabelled/truth.npy": ""},
+    }
     dataset = SimpleNamespace(card=card, classes=["a", "b"], array=array)
     dataset.num = lambda split: store.Dataset.num(dataset, split)
     index = np.array([1, 2, 1])

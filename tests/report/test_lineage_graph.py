@@ -6,6 +6,7 @@ import re
 import made_up
 import pytest
 
+from pipeline.pages.render import environment
 from pipeline.report import lineage, page
 from pipeline.report.lineage import GAP_ACROSS, HEIGHT, Place, places
 
@@ -52,7 +53,7 @@ def test_no_box_on_another_and_no_arrow_through_one(seed):
 def graphs(experiment, **options) -> list[str]:
     """The drawings of made-up models, as the template has them."""
     values = lineage.section(made_up.results(experiment, **options))
-    text = page.environment().get_template("lineage.html").render(section=values)
+    text = environment(page.TEMPLATES).get_template("lineage.html").render(section=values)
     return re.findall(r"<svg.*?</svg>", text, re.DOTALL)
 
 

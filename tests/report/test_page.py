@@ -8,8 +8,9 @@ import made_up
 import pytest
 from jinja2 import UndefinedError
 
+from pipeline.pages.formats import between, counted, listed, percent, points, short
+from pipeline.pages.render import environment
 from pipeline.report import gate, page
-from pipeline.report.formats import between, counted, listed, percent, points, short
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -187,7 +188,7 @@ def test_every_models_methods_stand_in_the_table(tmp_path, monkeypatch):
 
 def test_a_value_that_a_template_lacks_is_an_error():
     with pytest.raises(UndefinedError, match="absent"):
-        page.environment().from_string("<p>{{ absent }}</p>").render()
+        environment(page.TEMPLATES).from_string("<p>{{ absent }}</p>").render()
 
 
 def test_a_class_without_images_has_no_accuracy(hostile):

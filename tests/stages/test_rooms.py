@@ -10,6 +10,7 @@ from imports import file_of, imports, is_within
 ROOMS = [
     "core",
     "running",
+    "pages",
     "data",
     "sources",
     "augment",
@@ -68,7 +69,7 @@ def test_no_file_of_the_pipeline_imports_a_stage():
 
 @pytest.mark.parametrize(
     ("library", "room_of_it"),
-    [("mlflow", "tracking"), ("kornia", "augment"), ("sklearn", "sources"), ("jinja2", "report")],
+    [("mlflow", "tracking"), ("kornia", "augment"), ("sklearn", "sources"), ("jinja2", "pages")],
 )
 def test_a_library_of_one_room_is_imported_nowhere_else(library, room_of_it):
     users = {room(p) for p in IN_ROOMS if any(is_within(name, library) for name in imports(p))}
