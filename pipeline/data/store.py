@@ -2,8 +2,7 @@
 
 <folder>/dataset.json                classes, shapes, normalisation, counts, hashes of arrays
 <folder>/<split>/<array>.npy         `image` uint8 (N, C, H, W); `label` int64 (N,)
-<folder>/unlabelled/truth.npy        int64 (N,), labels of the unlabelled images, -1 where nobody knows:
-                                     for reports alone
+<folder>/unlabelled/truth.npy        labels of the unlabelled images, -1 where nobody knows, for reports
 <folder>/index.csv                   one line an image: id, path, split, sha256
 """
 
