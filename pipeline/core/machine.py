@@ -6,8 +6,8 @@ parameter of a DVC stage: another machine must not retrain.
 """
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -119,8 +119,7 @@ def configure(machine: Machine, network, pixels: int) -> Callable[[], AbstractCo
     import torch
 
     device = next(network.parameters()).device
-    work = pixels * sum(weight.numel() for weight in network.parameters())
-    torch.set_num_threads(machine.threads or _threads(work))
+    work = set_threads(machine, network, pixels)
     wanted = machine.dtype == "bfloat16"
     if machine.dtype == "auto":
         wanted = work >= MEDIUM and _fast_bf16(device)
@@ -128,6 +127,27 @@ def configure(machine: Machine, network, pixels: int) -> Callable[[], AbstractCo
         return nullcontext
     network.to(memory_format=torch.channels_last)
     return partial(torch.autocast, device.type, torch.bfloat16)
+
+
+def set_threads(machine: Machine, network, pixels: int) -> int:
+    """Set the threads that are best for a network; returns its weights times the pixels."""
+    import torch
+
+    work = pixels * sum(weight.numel() for weight in network.parameters())
+    torch.set_num_threads(machine.threads or _threads(work))
+    return work
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """The context of a forward pass whose answers are measured, calibrated or served: float32
+    throughout, without the TF32 that a GPU's convolutions else have."""
+    import torch
+
+    cudnn = torch.backends.cudnn
+    kept = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
+    with cudnn.flags(**kept, allow_tf32=False):
+        yield
 
 
 def _threads(work: int) -> int:

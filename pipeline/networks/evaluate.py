@@ -1,6 +1,6 @@
 """The one evaluator: what a model says of images, and how right it is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -10,8 +10,10 @@ from torch.nn import functional as F
 
 from pipeline.networks.classifier import Classifier
 
-# Images at a time: on a CPU as many as stay in its caches, on a GPU as many as fill it.
+# Images at a time: on a CPU as many as stay in its caches, on a GPU as many as fill it; of large
+# images so many fewer that memory does not grow with them.
 BATCH_SIZE = {"cpu": 512, "cuda": 8192}
+SMALL = 32**2  # pixels
 
 
 @torch.inference_mode()
@@ -26,13 +28,13 @@ def infer(
     Args:
         network: left in the mode it came in.
         images: uint8 (N, C, H, W), on any device.
-        batch_size: images at a time; 0 = what suits the device.
+        batch_size: images at a time; 0 = what suits the device and the images.
 
     Returns:
         float32 logits (N, K) on the CPU.
     """
     device = next(network.parameters()).device
-    batch_size = batch_size or BATCH_SIZE.get(device.type, 512)
+    batch_size = batch_size or at_a_time(network, images[:1].shape[2:], device)
     was_training = network.training
     network.eval()
     logits = []
@@ -44,6 +46,12 @@ def infer(
     network.train(was_training)
     num_classes = sum(head.out_features for head in network.heads.values())
     return torch.cat(logits) if logits else torch.empty(0, num_classes)
+
+
+def at_a_time(network: Classifier, size: Sequence[int], device: torch.device) -> int:
+    """Images of a height and width that a network on a device takes best at once."""
+    pixels = network.image_size**2 or size[0] * size[1]
+    return max(1, BATCH_SIZE.get(device.type, 512) * SMALL // max(pixels, SMALL))
 
 
 def task_known(logits: Tensor, columns: list[slice]) -> Tensor:

@@ -79,7 +79,7 @@ class Measured:
 
 
 def models(lineage: Lineage, test: bool) -> dict[str, Measured]:
-    """Measure every model of a lineage, on test too if asked.
+    """Measure every model of a lineage, on test too if asked, all in float32.
 
     Raises:
         UserError: a model or data set is missing or damaged.
@@ -91,26 +91,32 @@ def models(lineage: Lineage, test: bool) -> dict[str, Measured]:
     result, held = {}, {}
     for name in lineage:
         network, card = checkpoint.load(f"models/{name}", device)
-        autocast = machine.configure(settings, network, checkpoint.pixels(card))
-        answers = {split: evaluate_split(network, card, split, autocast, held) for split in splits}
-        right = unlabelled_accuracy(network, autocast) if name in paired else None
+        machine.set_threads(settings, network, checkpoint.pixels(card))
+        answers = {split: evaluate_split(network, card, split, held) for split in splits}
+        right = unlabelled_accuracy(network) if name in paired else None
         result[name] = Measured(card, checkpoint.classes(card), answers, right)
     return result
 
 
-def unlabelled_accuracy(network: Classifier, autocast) -> float | None:
-    """Share of the base task's unlabelled images whose class a model has first, 0..1; None where
-    no truth is known."""
+def unlabelled_accuracy(network: Classifier) -> float | None:
+    """Share of the base task's unlabelled images whose class a model has first, 0..1, of those
+    whose truth is known; None where none is."""
     dataset = tasks.dataset("base")
-    if "unlabelled/truth.npy" not in dataset.card["sha256"]:
+    truth = torch.from_numpy(dataset.truth().copy())
+    known = truth >= 0
+    if not known.any():
         return None
-    logits = evaluate.infer(network, dataset.array("unlabelled"), autocast)
-    truth = torch.from_numpy(dataset.array("unlabelled", "truth").copy())
-    return evaluate.accuracy(logits[:, : len(dataset.classes)], truth)
+    logits = answers(network, dataset.array("unlabelled"))[known]
+    return evaluate.accuracy(logits[:, : len(dataset.classes)], truth[known])
+
+
+def answers(network: Classifier, images: np.ndarray | Joined) -> Tensor:
+    """Logits as they are served: in float32, whatever the training was in."""
+    return evaluate.infer(network, images, machine.full_precision)
 
 
 def evaluate_split(
-    network: Classifier, card: dict, split: str, autocast, held: dict[tuple[str, str], Tensor]
+    network: Classifier, card: dict, split: str, held: dict[tuple[str, str], Tensor]
 ) -> Answers:
     """A model's answers on one split of the tasks it has heads for.
 
@@ -119,7 +125,7 @@ def evaluate_split(
     """
     known = tasks.known(card, split)
     images = Joined([held.setdefault((split, task.task), task.images) for task in known])
-    logits = evaluate.infer(network, images, autocast)
+    logits = answers(network, images)
     task_known = evaluate.task_known(logits, tasks.columns(known))
     return Answers(
         images=images,

@@ -56,7 +56,7 @@ def test_models_share_the_images_of_a_task(parts, monkeypatch):
     )
     held = {}
     for name in (["base"], ["base", "t1"], ["base", "t2"]):
-        answers = measure.evaluate_split(None, {"tasks": name}, "val", None, held)
+        answers = measure.evaluate_split(None, {"tasks": name}, "val", held)
         assert answers.images._parts[0] is held["val", "base"]
     assert set(held) == {("val", "base"), ("val", "t1"), ("val", "t2")}
 

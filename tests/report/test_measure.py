@@ -4,9 +4,13 @@ import numpy as np
 import pytest
 import torch
 from sklearn import metrics as oracle
+from torch.nn import functional as F
 
-from pipeline.networks import NETWORKS, evaluate
+from pipeline.data import store, tasks
+from pipeline.networks import NETWORKS, checkpoint, evaluate
 from pipeline.networks.classifier import Classifier
+from pipeline.params.check import load
+from pipeline.report import measure
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Answers, Measured
 from pipeline.report.metrics import metrics
@@ -59,6 +63,51 @@ def test_inference_is_without_noise_whatever_the_batch_size_and_the_mode(network
 
 def test_no_images_give_no_logits(network, images):
     assert evaluate.infer(network, images[:0]).shape == (0, 5)
+
+
+@pytest.mark.parametrize(
+    ("side", "image_size", "num"), [(8, 0, 512), (32, 0, 512), (64, 0, 128), (8, 64, 128)]
+)
+def test_large_images_are_inferred_fewer_at_a_time(network, side, image_size, num):
+    network.image_size = image_size
+    assert evaluate.at_a_time(network, (side, side), torch.device("cpu")) == num
+    assert evaluate.at_a_time(network, (40_000, 40_000), torch.device("cpu")) >= 1
+
+
+def by_hand(name: str, images: np.ndarray) -> torch.Tensor:
+    """Logits of a model of one task in float32, from its tensors."""
+    network, _ = checkpoint.load(f"models/{name}")
+    with torch.no_grad():
+        normal = (torch.from_numpy(images) / 255 - network.mean) / network.std
+        features = network.backbone(normal)
+        return F.linear(features, network.newest_head.weight, network.newest_head.bias)
+
+
+def test_the_report_measures_in_float32_what_trained_in_bf16(chain, monkeypatch):
+    monkeypatch.setenv("LINEAGE_DTYPE", "bfloat16")
+    monkeypatch.setenv("LINEAGE_THREADS", "2")
+    threads = torch.get_num_threads()
+    model = measure.models(load().lineage(), test=True)["g1"]
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(threads)
+    for split in ("val", "test"):
+        images = tasks.dataset("base").array(split).copy()
+        torch.testing.assert_close(
+            model.answers[split].logits, by_hand("g1", images), atol=1e-5, rtol=1e-5
+        )
+
+
+def test_unlabelled_images_of_unknown_truth_are_not_counted(chain, monkeypatch):
+    network, _ = checkpoint.load("models/g1")
+    dataset = tasks.dataset("base")
+    truth = dataset.truth().copy()
+    right = by_hand("g1", dataset.array("unlabelled").copy()).argmax(1).numpy() == truth
+    truth[::3] = -1
+    known = truth >= 0
+    monkeypatch.setattr(store.Dataset, "truth", lambda _: truth)
+    assert measure.unlabelled_accuracy(network) == pytest.approx(right[known].mean())
+    truth[:] = -1
+    assert measure.unlabelled_accuracy(network) is None
 
 
 def on_split(logits, labels):
