@@ -11,8 +11,9 @@ from pipeline.sources.prepare import prepare
 def main(argv: Sequence[str] = ()) -> None:
     """Prepare the base task."""
     no_argument("prepare", argv)
-    data = load().data
-    dataset = prepare(data, "base", data.classes, data.labels_per_class)
+    params = load()
+    data, known = params.data, params.all_classes()
+    dataset = prepare(data, "base", data.classes, data.labels_per_class, known)
     print(f"prepare: {dataset.describe()}")
     with tracking.stage_run("prepare") as tracker:
         tracking.record_data(tracker, data.model_dump(), dataset.card, dataset.folder)

@@ -13,7 +13,8 @@ def main(argv: Sequence[str] = ()) -> None:
     params = load()
     name = argument("prepare_task", params.tasks, argv)
     task = params.tasks[name]
-    dataset = prepare(params.data, name, task.classes, task.labels_per_class)
+    known = params.all_classes()
+    dataset = prepare(params.data, name, task.classes, task.labels_per_class, known)
     print(f"prepare_task@{name}: {dataset.describe()}")
     options = params.data.model_dump() | task.model_dump(include={"classes", "labels_per_class"})
     with tracking.stage_run(f"prepare_task@{name}") as tracker:

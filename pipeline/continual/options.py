@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pipeline.core.block import Block, ClassName, Fault, repeated
+from pipeline.core.block import Block, ClassName, Fault, LabelsPerClass, repeated
 from pipeline.methods.continual import CONTINUAL
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.training.method import methods_block
@@ -23,7 +23,10 @@ class Task(Block):
         description="`class`: answers range over all classes; `task`: the task of an image is known"
     )
     classes: list[ClassName] = Field(min_length=1, description="the new classes")
-    labels_per_class: int = Field(ge=1, description="labelled images of each new class")
+    labels_per_class: LabelsPerClass = Field(
+        description="labelled images of each new class: `all` that there are, or a number",
+        union_mode="left_to_right",
+    )
     methods: Methods = Field(
         description="what keeps the old classes, and what else it learns by; `{}` is plain "
         "fine-tuning"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model
 from pydantic.fields import FieldInfo
@@ -16,6 +16,7 @@ def _class_name(value: Any) -> Any:
 
 
 ClassName = Annotated[str, BeforeValidator(_class_name), Field(min_length=1)]
+LabelsPerClass = Literal["all"] | Annotated[int, Field(ge=1, le=1_000_000)]
 
 
 class Fault(NamedTuple):

@@ -47,6 +47,11 @@ class Params(Block):
     final: str = Field(description="the model meant to ship")
     report: Report
 
+    def all_classes(self) -> list[str]:
+        """Those of the base task, then those of each task."""
+        new = [name for task in self.tasks.values() for name in task.classes]
+        return list(dict.fromkeys([*self.data.classes, *new]))
+
     def places(self) -> dict[str, tuple[str, ...]]:
         """Where in the file each model stands, by its name; what a teacher becomes in Meta Pseudo
         Labels stands where its student does."""

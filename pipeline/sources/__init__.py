@@ -1,6 +1,18 @@
-"""Where images come from. A source is a function `read` of the data params, and of a folder on disk
-for what is too large for the memory, that returns `Images`; its file may also have `faults`, what
-its own images cannot be asked for."""
+"""Where images come from.
+
+A source is a module with
+
+    read(data, wanted) -> Images        all images of the classes that are wanted, and those without
+                                        a label
+    KEYS                                the optional keys of the block `data` that it obeys
+
+and perhaps
+
+    faults(data) -> Iterator[Fault]     what its own images cannot be asked for
+    look(data, wanted) -> Found         what there is, without reading a pixel: for `check`
+
+Images in files come from a `Listing`, which does both.
+"""
 
 from pipeline.sources import digits, folder
 

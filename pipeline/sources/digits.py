@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.core.block import Fault
 from pipeline.sources.decoder import identity
-from pipeline.sources.images import Images
+from pipeline.sources.images import Images, Wanted
 
 if TYPE_CHECKING:
     from pipeline.sources.options import Data
 
+KEYS = {"size"}
 
-def read(data: Data, scratch: Path) -> Images:
+
+def read(data: Data, wanted: Wanted) -> Images:
     """scikit-learn's 1,797 real 8x8 digits, grey values 0..16 spread over 0..255."""
     from sklearn.datasets import load_digits
 
@@ -34,10 +35,6 @@ def read(data: Data, scratch: Path) -> Images:
 
 
 def faults(data: Data) -> Iterator[Fault]:
-    """What the digits cannot be asked for: another size, and splits of their own."""
+    """What the digits cannot be asked for: another size."""
     if data.size not in (0, 8):
         yield Fault("size", f"the digits are 8x8, not {data.size}", "leave it out")
-    for name in ("val", "test"):
-        if not getattr(data, name):
-            what = f"0, and the digits bring no {name} images of their own"
-            yield Fault(name, what, "set it to a share of all images, say 0.2")

@@ -1,109 +1,114 @@
-"""Images in a folder for each class, `<root>/<class>/<file>`.
+"""Images in a folder for each class, `<root>/<class>/<file>`, and in folders without labels.
 
 Where the root holds a folder `train` (and perhaps `val` and `test`), the classes are one level
 deeper, `<root>/train/<class>/<file>`, and the images of `val` and `test` stay what they are.
+`data.unlabelled` names folders below the root whose images have no label, however they are nested.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pipeline.core.errors import UserError
-from pipeline.sources.decoding import Decoded, decode_all
-from pipeline.sources.images import Images
+from pipeline.core.block import Fault
+from pipeline.core.errors import UserError, nearest
+from pipeline.sources.images import Found, Images, Wanted
+from pipeline.sources.listing import HELD, File, Listing, shortened
+from pipeline.sources.walk import Walk, join
 
 if TYPE_CHECKING:
     from pipeline.sources.options import Data
 
-GIVEN = ("test", "val", "train")  # of exact copies the first is kept: never one to learn from
-SHOWN = 20  # faults named one by one
+KEYS = {"size", "unlabelled", "on_bad_image"}
+SPLITS = ("test", "val", "train")
+OTHER_CLASSES = "folders of classes that params do not name"
+LOOSE = "files outside the classes' folders"
 
 
-class _File(NamedTuple):
-    path: str  # below the root
-    label: str
-    given: str
-
-
-def read(data: Data, scratch: Path) -> Images:
-    """Read every image below `data.root`, in the order of the names.
-
-    Images become RGB, upright by their EXIF tag. With `data.size` the shorter side is resized to it
-    (antialiased bilinear) and the middle square kept; without, all must be of one size.
-    Hidden files are left out.
-
-    Args:
-        scratch: a folder on the disk that is to hold the data set.
+def read(data: Data, wanted: Wanted) -> Images:
+    """Every image of the classes that are wanted, and every one without a label.
 
     Raises:
-        UserError: no such folder, no images, images that cannot be read or are of several sizes;
-            all bad files in one pass; the disk is full.
+        UserError: see `listing` and `Listing.read`.
+    """
+    return listing(data, wanted).read(data)
+
+
+def look(data: Data, wanted: Wanted) -> Found:
+    """How many there are.
+
+    Raises:
+        UserError: see `listing`.
+    """
+    return listing(data, wanted).found()
+
+
+def faults(data: Data) -> Iterator[Fault]:
+    """Folders that do not lie below the root."""
+    for name in data.unlabelled:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or path == PurePosixPath("."):
+            what = f"'{name}' is not a folder below data.root"
+            yield Fault("unlabelled", what, "name it from data.root on")
+
+
+def listing(data: Data, wanted: Wanted) -> Listing:
+    """The image files below `data.root`, in the order of their names; hidden ones are left out.
+
+    Raises:
+        UserError: no such folder, no folder of a class; names and links that cannot be used, all
+            in one pass.
     """
     root = Path(data.root)
-    files = list(_files(root))
-    if not files:
-        what = "holds no images" if root.is_dir() else "no such folder"
-        raise UserError(str(root), what, "put a folder of images for each class there")
-    classes = sorted({name for _, name in _folders(root)})  # the empty ones too
-    decoded = decode_all([str(root / file.path) for file in files], data.size, scratch)
-    _check(decoded, root, files)
-    place = {name: label for label, name in enumerate(classes)}
-    return Images(
-        image=decoded.image,
-        row=np.arange(len(files)),
-        label=np.array([place[file.label] for file in files], dtype=np.int64),
-        classes=classes,
-        path=[file.path for file in files],
-        sha256=decoded.sha256,
-        given=np.array([f.given for f in files]) if (root / "train").is_dir() else None,
-    )
+    if not root.is_dir():
+        fix = "put a folder of images for each class there, or correct data.root"
+        raise UserError(str(root), "no such folder", fix)
+    walk = Walk(root)
+    unlabelled = [str(PurePosixPath(name)) for name in data.unlabelled]
+    folders = [folder for folder in _class_folders(walk) if folder.path not in unlabelled]
+    classes = sorted({folder.label for folder in folders})
+    wanted.check(classes)
+    files = [
+        folder._replace(path=path)
+        for folder in folders
+        if folder.label in wanted.classes
+        for path in walk.files(folder.path)
+    ]
+    files += _unlabelled(walk, unlabelled)
+    if walk.faults:
+        raise UserError.all(shortened(str(root), walk.faults, "files cannot be used"))
+    brings = frozenset(folder.given for folder in folders) & frozenset(HELD)
+    return Listing(root, files, classes, brings, _ignored(walk, set(classes) - wanted.known))
 
 
-def _files(root: Path) -> Iterator[_File]:
-    for given, name in _folders(root):
-        below = Path(given, name)
-        yield from (_File(str(below / file), name, given) for file in _visible(root / below))
+def _class_folders(walk: Walk) -> Iterator[File]:
+    """The folder of each class in each split, in the place of a file."""
+    for given in _splits(walk):
+        yield from (File(join(given, name), name, given) for name in walk.folders(given))
 
 
-def _folders(root: Path) -> Iterator[tuple[str, str]]:
-    """The split that each class stands in, and its name."""
-    splits = [name for name in GIVEN if (root / name).is_dir()] if (root / "train").is_dir() else []
-    for given in splits or [""]:
-        folder = root / given
-        yield from ((given, name) for name in _visible(folder) if (folder / name).is_dir())
+def _splits(walk: Walk) -> list[str]:
+    """The folders that classes stand in; the root itself if it has no `train`."""
+    there = walk.folders()
+    return [name for name in SPLITS if name in there] if "train" in there else [""]
 
 
-def _visible(folder: Path) -> list[str]:
-    """Names in order."""
-    if not folder.is_dir():
-        return []
-    names = (name for name in os.listdir(folder) if not name.startswith("."))
-    return sorted(name for name in names if name != "Thumbs.db")
+def _unlabelled(walk: Walk, names: list[str]) -> list[File]:
+    paths = []
+    for name in names:
+        if not (walk.root / name).is_dir():
+            fix = nearest(name, walk.folders())
+            raise UserError("data.unlabelled", f"{walk.root} has no folder '{name}'", fix)
+        found = list(walk.files(name))
+        if not found:
+            what = f"the folder '{name}' of {walk.root} holds no images"
+            raise UserError("data.unlabelled", what, "put images there, or leave it out")
+        paths += found
+    return [File(path) for path in dict.fromkeys(paths)]
 
 
-def _check(decoded: Decoded, root: Path, files: list[_File]) -> None:
-    if decoded.faults:
-        faults = (
-            UserError(str(root / files[row].path), what, "replace or remove it")
-            for row, what in decoded.faults.items()
-        )
-        raise UserError.all(_shortened(root, list(faults)))
-    if len(decoded.sizes) > 1:
-        sizes = sorted(decoded.sizes)
-        some = ", ".join(f"{width}x{height}" for height, width in sizes[:3])
-        what = f"images of {len(sizes)} sizes ({some}{', ...' if len(sizes) > 3 else ''})"
-        raise UserError(str(root), what, "set data.size, the side to store them at")
-
-
-def _shortened(root: Path, faults: list[UserError]) -> list[UserError]:
-    """The first faults, and how many more there are."""
-    more = len(faults) - SHOWN
-    if more <= 0:
-        return faults
-    what = f"{more} more images cannot be read ({len(faults)} in all)"
-    return [*faults[:SHOWN], UserError(str(root), what, "replace or remove them")]
+def _ignored(walk: Walk, others: set[str]) -> dict[str, int]:
+    loose = sum(len(walk.loose(given)) for given in {"", *_splits(walk)})
+    counts = {**walk.ignored, OTHER_CLASSES: len(others), LOOSE: loose}
+    return {kind: num for kind, num in counts.items() if num}

@@ -2,11 +2,74 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
 from pipeline.core.errors import UserError, nearest
+
+NO_LABEL = -1
+NONE: Mapping = MappingProxyType({})
+
+
+class Wanted(NamedTuple):
+    """The classes to read.
+
+    Attributes:
+        classes: of this data set, in order.
+        known: every class that params name, for this data set or another.
+        key: of params.yaml that names `classes`, for messages.
+    """
+
+    classes: list[str]
+    known: frozenset[str]
+    key: str = "data.classes"
+
+    def check(self, there: list[str]) -> None:
+        """Refuse classes that a source, with those that are `there`, does not have.
+
+        Raises:
+            UserError: each of them, with the nearest that is there.
+        """
+        unknown = [name for name in self.classes if name not in there]
+        if unknown:
+            raise UserError.all(
+                UserError(self.key, f"no class is called '{name}'", nearest(name, there))
+                for name in unknown
+            )
+
+
+class Notes(NamedTuple):
+    """What a source has to say of the files that it found.
+
+    Attributes:
+        skipped: files that are no images or broken ones, and why.
+        converted: images by what was done to make them 8-bit RGB, e.g. `CMYK`.
+        ignored: files and folders that were left out, by kind.
+    """
+
+    skipped: Mapping[str, str] = NONE
+    converted: Mapping[str, int] = NONE
+    ignored: Mapping[str, int] = NONE
+
+
+class Found(NamedTuple):
+    """What a source has, by its files' names alone.
+
+    Attributes:
+        training: labelled images by class, but for those that the source gives to val or test.
+        held: of those by class, by `val` and `test`, where the source brings such.
+        unlabelled: images without a label.
+        ignored: as in `Notes`.
+    """
+
+    training: Mapping[str, int]
+    held: Mapping[str, Mapping[str, int]] = NONE
+    unlabelled: int = 0
+    ignored: Mapping[str, int] = NONE
 
 
 @dataclass(frozen=True)
@@ -16,12 +79,14 @@ class Images:
     Attributes:
         image: uint8 (M, C, H, W), all that the source has, perhaps memory-mapped.
         row: where each image stands in `image`, int64 (N,).
-        label: int64 (N,), an index into `classes`.
-        classes: all class names the source knows.
+        label: int64 (N,), an index into `classes`; -1 for an image without a label.
+        classes: names of the labels.
         path: where each image came from, for people (N,).
         sha256: the identity of each, of its pixels and shape (N,): see `decoder.identity`.
         given: the split that the source itself puts each image in, `train`, `val` or `test` (N,);
             None if it has none.
+        brings: which of `val` and `test` the source brings, perhaps for other classes only.
+        notes: on the files.
     """
 
     image: np.ndarray
@@ -31,6 +96,8 @@ class Images:
     path: list[str]
     sha256: list[str]
     given: np.ndarray | None = None
+    brings: frozenset[str] = frozenset()
+    notes: Notes = Notes()
 
     def take(self, chosen: np.ndarray) -> Images:
         """Only the images `chosen`, int64 (n,); no pixel is copied."""
@@ -43,22 +110,18 @@ class Images:
             given=None if self.given is None else self.given[chosen],
         )
 
-    def of(self, names: list[str], key: str = "data.classes") -> Images:
-        """Only the images of the classes `names`, labelled by their position in `names`.
-
-        Args:
-            key: of params.yaml that gave the names, for messages.
+    def of(self, wanted: Wanted) -> Images:
+        """Only the images of the classes that are wanted, labelled by their position among them,
+        and those without a label.
 
         Raises:
             UserError: a name that the source does not know.
         """
-        unknown = [name for name in names if name not in self.classes]
-        if unknown:
-            raise UserError.all(
-                UserError(key, f"no class is called '{n}'", nearest(n, self.classes))
-                for n in unknown
-            )
-        position = {name: place for place, name in enumerate(names)}
-        label = np.array([position.get(name, -1) for name in self.classes])[self.label]
-        chosen = np.flatnonzero(label >= 0)
-        return replace(self.take(chosen), label=label[chosen], classes=list(names))
+        wanted.check(self.classes)
+        position = {name: place for place, name in enumerate(wanted.classes)}
+        leave = NO_LABEL - 1
+        # the last entry is that of -1
+        table = np.array([*(position.get(name, leave) for name in self.classes), NO_LABEL])
+        label = table[self.label]
+        chosen = np.flatnonzero(label != leave)
+        return replace(self.take(chosen), label=label[chosen], classes=list(wanted.classes))

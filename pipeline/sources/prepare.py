@@ -1,39 +1,51 @@
 """From a source to a prepared data set: choose the classes, drop exact copies, split, store."""
 
 import shutil
+from collections.abc import Iterable
 
+from pipeline.core.block import LabelsPerClass
 from pipeline.data import store
-from pipeline.sources import SOURCES
+from pipeline.sources import SOURCES, splits
+from pipeline.sources.copies import without_copies
+from pipeline.sources.images import Wanted
 from pipeline.sources.options import Data
-from pipeline.sources.splits import first_copies, split
+from pipeline.sources.splits import Rule
 
 
-def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) -> store.Dataset:
+def wanted(task: str, classes: list[str], known: Iterable[str]) -> Wanted:
+    """The classes of `base` or of a task, among all that params name."""
+    return Wanted(classes, frozenset([*classes, *known]), f"{block(task)}.classes")
+
+
+def block(task: str) -> str:
+    """The block of params.yaml that a data set comes from."""
+    return "data" if task == "base" else f"tasks.{task}"
+
+
+def prepare(
+    data: Data,
+    task: str,
+    classes: list[str],
+    labels_per_class: LabelsPerClass,
+    known: Iterable[str] = (),
+) -> store.Dataset:
     """Write `data/prepared/<task>`, replacing what was there.
 
     Which split an image falls into does not depend on the other classes, so that a base task and
     the tasks learnt on top agree about it.
 
+    Args:
+        task: `base` or the name of a task.
+        known: every other class that params name.
+
     Raises:
         UserError: unknown classes, clashing labels, too few images.
     """
-    block = "data" if task == "base" else f"tasks.{task}"
-    source = SOURCES[data.source].read(data, store.PREPARED)
-    images = source.of(classes, f"{block}.classes")
-    kept = first_copies(images.sha256, images.label, images.path)
-    copies, images = len(images.path) - len(kept), images.take(kept)
-    parts = split(
-        images.sha256,
-        images.label,
-        classes,
-        labels_per_class=labels_per_class,
-        val=data.val,
-        test=data.test,
-        seed=data.seed,
-        key=f"{block}.labels_per_class",
-        given=images.given,
-        brings=() if source.given is None else set(source.given) & {"val", "test"},
-    )
+    names = wanted(task, classes, known)
+    images = SOURCES[data.source].read(data, names).of(names)
+    copies = without_copies(images, remove=data.on_duplicate == "remove")
+    images = images.take(copies.kept)
+    parts = splits.split(images, Rule.of(data, labels_per_class, block(task)))
     shutil.rmtree(store.PREPARED / task, ignore_errors=True)
     return store.save(
         store.PREPARED / task,
@@ -44,5 +56,5 @@ def prepare(data: Data, task: str, classes: list[str], labels_per_class: int) ->
         path=images.path,
         sha256=images.sha256,
         rows=images.row,
-        copies=copies,
+        copies=sum(copies.left_out.values()),
     )

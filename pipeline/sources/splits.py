@@ -1,80 +1,134 @@
 """Which images are labelled, unlabelled, val and test: a function of content and `data.seed`.
 
 Each image has two uniform numbers that depend on its pixels and the seed alone. The first says
-whether it is test, val or training, so that new photos never move an old one to another split,
+whether it is test, val or training, so that new photos do not move an old one to another split,
 and copies of one image always land together. The second orders the training images of a class:
-the first `labels_per_class` are the labelled ones.
+the first `labels_per_class` are the labelled ones. Images without a label are unlabelled.
+
+A class whose numbers leave none for val or test gives it the image whose number is the next: in
+classes of a few images one photo more may then change places with another.
 """
 
 import hashlib
-from collections.abc import Collection
+from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.core.block import LabelsPerClass
 from pipeline.core.errors import UserError
+from pipeline.sources.images import Images
+from pipeline.sources.options import Data
 
 
-def split(
-    sha256: list[str],
-    label: np.ndarray,
-    classes: list[str],
-    *,
-    labels_per_class: int,
-    val: float,
-    test: float,
-    seed: int,
-    key: str = "data.labels_per_class",
-    given: np.ndarray | None = None,
-    brings: Collection[str] = (),
-) -> np.ndarray:
+class Rule(NamedTuple):
+    """How to split.
+
+    Attributes:
+        labels_per_class: labelled images of each class, or `all`.
+        val, test: shares of the images with labels, 0..1 (met in expectation: each image decides
+            alone).
+        seed: another seed, other splits.
+        fold: which part of the numbers is val; each fold has other images.
+        key: of params.yaml that gave `labels_per_class`, for messages.
+    """
+
+    labels_per_class: LabelsPerClass
+    val: float
+    test: float
+    seed: int
+    fold: int = 0
+    key: str = "data.labels_per_class"
+
+    @classmethod
+    def of(cls, data: Data, labels_per_class: LabelsPerClass, block: str) -> "Rule":
+        """That of a data set whose own number of labels stands in `block` of params.yaml."""
+        key = f"{block}.labels_per_class"
+        return cls(labels_per_class, data.val, data.test, data.seed, data.fold, key)
+
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """The numbers from .. to below that are test and val."""
+        start = self.test + self.fold * self.val
+        return {"test": (0.0, self.test), "val": (start, start + self.val)}
+
+
+def split(images: Images, rule: Rule) -> np.ndarray:
     """The split of each image.
 
     Args:
-        sha256: the content hash of each image, (N,), without repeats.
-        label: class of each image, (N,).
-        classes: class names; the labels' range.
-        labels_per_class: labelled images of each class.
-        val, test: shares of all images, 0..1 (met in expectation: each image decides alone).
-        seed: another seed, other splits.
-        key: of params.yaml that gave `labels_per_class`, for messages.
-        given: `train`, `val` or `test` (N,) where the source says so: `test` stays test, `val`
-            stays val, and the shares are of `train`.
-        brings: which of val and test the source brings, perhaps for other classes only.
+        images: N, of different content; what the source gives to `test` stays test, to `val` val,
+            and the shares are of the others.
 
     Returns:
         an array of the names in `store.SPLITS`, (N,).
 
     Raises:
-        UserError: a class has too few training images, none is val or test, or both the source and
-            the params say which images are, or neither.
+        UserError: a class has too few training images, none is val, or both the source and the
+            params say which images are val or test.
     """
-    _check_shares({"val": val, "test": test}, brings)
-    place = np.array([_uniform(seed, "split", h) for h in sha256])
-    order = np.array([_uniform(seed, "labelled", h) for h in sha256])
-    result = np.full(len(sha256), "unlabelled", dtype="<U10")
-    result[place < test + val] = "val"
-    result[place < test] = "test"
-    for name in () if given is None else ("val", "test"):
-        result[given == name] = name
-    for name in ("val", "test"):
-        if not (result == name).any():
-            what = f"of {len(sha256)} images of {', '.join(classes)} none falls into {name}"
-            fix = "add images" if name in brings else "raise it, or add images"
-            raise UserError(f"data.{name}", what, fix)
-    training = np.flatnonzero(result == "unlabelled")
-    _check_enough(label[training], classes, labels_per_class, key)
-    result[training[_lowest(order[training], label[training], labels_per_class)]] = "labelled"
+    _check_shares({"val": rule.val, "test": rule.test}, images.brings)
+    place = np.array([_uniform(rule.seed, "split", h) for h in images.sha256])
+    order = np.array([_uniform(rule.seed, "labelled", h) for h in images.sha256])
+    result = np.full(len(place), "unlabelled", dtype="<U10")
+    has_label = images.label >= 0
+    for name in () if images.given is None else ("val", "test"):
+        result[images.given == name] = name
+    free = has_label & (result == "unlabelled")
+    for name, (start, stop) in rule.ranges().items():
+        result[free & (place >= start) & (place < stop)] = name
+    for name, (start, stop) in rule.ranges().items():
+        if stop > start:
+            _give_one_of_each_class(result, name, images.label, place - start)
+    _check_there(result, images, rule)
+    training = np.flatnonzero(has_label & (result == "unlabelled"))
+    label = images.label[training]
+    _check_enough(label, images.classes, rule)
+    chosen = training
+    if rule.labels_per_class != "all":
+        chosen = training[_lowest(order[training], label, rule.labels_per_class)]
+    result[chosen] = "labelled"
     return result
 
 
-def _check_enough(label: np.ndarray, classes: list[str], labels_per_class: int, key: str) -> None:
-    for name, num in zip(classes, np.bincount(label, minlength=len(classes)).tolist()):
-        if num < labels_per_class:
-            raise UserError(
-                key,
-                f"class '{name}' has {num} training images, {labels_per_class} are asked for",
-                "lower labels_per_class, val or test, or add images",
-            )
+def _give_one_of_each_class(
+    result: np.ndarray, name: str, label: np.ndarray, distance: np.ndarray
+) -> None:
+    """Of each class without an image in the split, that training image whose number comes next
+    goes there, if another one stays."""
+    for c in np.setdiff1d(label[label >= 0], label[result == name]):
+        rows = np.flatnonzero((label == c) & (result == "unlabelled"))
+        if len(rows) > 1:
+            result[rows[np.argmin(distance[rows] % 1)]] = name
+
+
+def _check_there(result: np.ndarray, images: Images, rule: Rule) -> None:
+    errors = []
+    for name, share in (("val", rule.val), ("test", rule.test)):
+        asked = share > 0 or name in images.brings
+        if asked and not (result == name).any():
+            num = int((images.label >= 0).sum())
+            what = f"of {num} images of {', '.join(images.classes)} none falls into {name}"
+            fix = "add images" if name in images.brings else "raise it, or add images"
+            errors.append(UserError(f"data.{name}", what, fix))
+    if errors:
+        raise UserError.all(errors)
+
+
+def _check_enough(label: np.ndarray, classes: list[str], rule: Rule) -> None:
+    least = 1 if rule.labels_per_class == "all" else rule.labels_per_class
+    counts = np.bincount(label, minlength=len(classes)).tolist()
+    errors = [
+        UserError(
+            rule.key,
+            f"class '{name}' has {num} training images, {least} are asked for",
+            "add images, lower val or test, or leave the class out"
+            if rule.labels_per_class == "all"
+            else "lower labels_per_class, val or test, or add images",
+        )
+        for name, num in zip(classes, counts)
+        if num < least
+    ]
+    if errors:
+        raise UserError.all(errors)
 
 
 def _lowest(order: np.ndarray, label: np.ndarray, num: int) -> np.ndarray:
@@ -85,38 +139,18 @@ def _lowest(order: np.ndarray, label: np.ndarray, num: int) -> np.ndarray:
     return rows[rank < num]
 
 
-def _check_shares(shares: dict[str, float], brings: Collection[str]) -> None:
-    """Each of val and test comes either from the source or from a share of the training images."""
+def _check_shares(shares: dict[str, float], brings: frozenset[str]) -> None:
+    """Val comes from the source or from a share of the training images, test perhaps from one."""
     for name, share in shares.items():
         if share and name in brings:
             what = f"{share:g}, but the source brings its own {name} images"
             raise UserError(f"data.{name}", what, "set it to 0")
-        if not share and name not in brings:
-            what = f"0, and the source brings no {name} images of its own"
-            raise UserError(f"data.{name}", what, "set it to a share of all images, say 0.2")
-
-
-def first_copies(sha256: list[str], label: np.ndarray, path: list[str]) -> np.ndarray:
-    """Rows without exact copies: the first of each content, (M,).
-
-    Raises:
-        UserError: copies with different labels, named.
-    """
-    first: dict[str, int] = {}
-    clashes = []
-    for row, content in enumerate(sha256):
-        kept = first.setdefault(content, row)
-        if label[kept] != label[row]:
-            clashes.append(
-                UserError(
-                    path[row],
-                    f"has the pixels of {path[kept]} but another label",
-                    "give both one label, or remove one",
-                )
-            )
-    if clashes:
-        raise UserError.all(clashes)
-    return np.array(list(first.values()), dtype=np.int64)
+    if not shares["val"] and "val" not in brings:
+        what = (
+            "0, and the source brings no val images of its own: nothing could say which model is "
+            "better, whether a student may ship, or how sure a model may be"
+        )
+        raise UserError("data.val", what, "set it to a share of the labelled images, say 0.2")
 
 
 def _uniform(seed: int, purpose: str, content: str) -> float:

@@ -1,6 +1,7 @@
 """Class folders: what is read, in which order, and what is refused."""
 
-import tempfile
+import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipeline.core.errors import UserError
 from pipeline.data import store
 from pipeline.params.check import load
 from pipeline.sources import digits, folder
-from pipeline.sources.images import Images
+from pipeline.sources.images import Images, Wanted
 from pipeline.sources.options import Data
 from pipeline.sources.prepare import prepare
 
@@ -22,10 +23,12 @@ def write(path, pixels, mode="RGB", **options):
     Image.fromarray(pixels, mode).save(path, **options)
 
 
-def read(root, size: int) -> Images:
-    """The images below `root`, stored at `size`."""
-    with tempfile.TemporaryDirectory() as scratch:
-        return folder.read(Data.model_validate(data(root, size=size)), Path(scratch))
+def read(root, size: int, **changes) -> Images:
+    """The images of all classes below `root`, stored at `size`."""
+    block = Data.model_validate(data(root, size=size, **changes))
+    there = sorted(path.name for path in root.glob("*") if path.is_dir())
+    names = [n for n in there if n not in block.unlabelled and not n.startswith(".")]
+    return folder.read(block, Wanted(names, frozenset(names)))
 
 
 @pytest.fixture
@@ -40,7 +43,7 @@ def photos(tmp_path, rng):
 
 def test_images_come_in_the_order_of_their_names(photos):
     results = read(photos, 0)
-    assert results.classes == ["cat", "dog"] and results.given is None
+    assert results.classes == ["cat", "dog"] and set(results.given) == {""}
     assert results.image.shape == (60, 3, 10, 12) and results.image.dtype == np.uint8
     assert results.path[0] == "cat/00.png" and results.path[-1] == "dog/29.png"
     assert results.label.tolist() == [0] * 30 + [1] * 30
@@ -156,7 +159,10 @@ def test_test_images_of_the_source_stay_test(tmp_path, photos, monkeypatch, rng)
         write(photos / "test/cat" / f"{number}.png", pixels)
     copied = (photos / "train/cat/00.png").read_bytes()
     (photos / "test/cat/copy.png").write_bytes(copied)
-    results = prepared(tmp_path, monkeypatch, data(photos, test=0.0))
+    with pytest.raises(UserError, match="1 test images are among the training images: train/cat"):
+        prepared(tmp_path, monkeypatch, data(photos, test=0.0))
+    values = data(photos, test=0.0, on_duplicate="remove")
+    results = prepared(tmp_path, monkeypatch, values)
     counts = results.card["counts"]
     assert counts["test"] == {"cat": 6, "dog": 0} and results.card["copies_left_out"] == 1
     assert counts["labelled"] == {"cat": 4, "dog": 4} and sum(counts["val"].values()) > 5
@@ -165,8 +171,7 @@ def test_test_images_of_the_source_stay_test(tmp_path, photos, monkeypatch, rng)
 
 
 def test_val_and_test_come_from_one_place_each(tmp_path, photos, monkeypatch):
-    with pytest.raises(UserError, match="data.test: 0, and the source brings no test images"):
-        prepared(tmp_path, monkeypatch, data(photos, test=0.0))
+    assert prepared(tmp_path, monkeypatch, data(photos, test=0.0)).num("test") == 0
     (photos / "train").mkdir()
     for name in ("cat", "dog"):
         (photos / name).rename(photos / "train" / name)
@@ -189,6 +194,131 @@ def test_the_digits_are_of_one_size(tiny):
     (fault,) = digits.faults(tiny.data.model_copy(update={"size": 16}))
     assert (fault.key, fault.what) == ("size", "the digits are 8x8, not 16")
     assert not list(digits.faults(tiny.data))
+
+
+# --- images without labels --------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowd(photos, rng):
+    """Besides, 12 images without a label in two folders, one of them nested, and a copy."""
+    for number in range(12):
+        pixels = rng.integers(0, 256, (10, 12, 3), dtype=np.uint8)
+        folder = photos / ("flat" if number < 5 else f"nested/{number % 2}/deep")
+        write(folder / f"{number:02d}.png", pixels)
+    (photos / "flat/copy.png").write_bytes((photos / "cat/00.png").read_bytes())
+    return photos
+
+
+def test_folders_without_labels_are_read_however_they_are_nested(crowd):
+    results = read(crowd, 0, unlabelled=["nested/", "flat"])
+    assert results.classes == ["cat", "dog"]
+    nameless = [p for p, label in zip(results.path, results.label) if label < 0]
+    assert nameless[:3] == ["nested/0/deep/06.png", "nested/0/deep/08.png", "nested/0/deep/10.png"]
+    assert nameless[-2:] == ["flat/04.png", "flat/copy.png"] and len(nameless) == 13
+    row = results.path.index("nested/1/deep/07.png")
+    pixels = np.asarray(Image.open(crowd / "nested/1/deep/07.png"))
+    assert np.array_equal(results.image[results.row[row]], pixels.transpose(2, 0, 1))
+
+
+def test_images_without_labels_are_unlabelled_and_nobody_knows_the_truth(
+    tmp_path, crowd, monkeypatch
+):
+    values = data(crowd, unlabelled=["nested", "flat"], labels_per_class="all")
+    results = prepared(tmp_path, monkeypatch, values)
+    assert results.num("unlabelled") == results.card["without_label"] == 12
+    assert set(results.truth().tolist()) == {-1} and results.card["copies_left_out"] == 1
+    assert {Path(path).parts[0] for path in results.paths("unlabelled")} == {"nested", "flat"}
+    labelled = sum(sum(results.card["counts"][name].values()) for name in store.SPLITS)
+    assert labelled == 60, "the copy among the unlabelled images went, not the labelled one"
+    some = prepared(tmp_path, monkeypatch, values | {"labels_per_class": 4})
+    assert some.num("labelled") == 8 and some.card["without_label"] == 12
+    assert some.num("unlabelled") == 12 + results.num("labelled") - 8
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("flt", "data.unlabelled: .* has no folder 'flt'; fix: did you mean 'flat'?"),
+        ("empty", "data.unlabelled: the folder 'empty' of .* holds no images"),
+    ],
+)
+def test_a_folder_without_labels_must_be_there_and_hold_images(crowd, name, line):
+    (crowd / "empty").mkdir()
+    with pytest.raises(UserError, match=line):
+        read(crowd, 0, unlabelled=[name])
+
+
+@pytest.mark.parametrize("name", ["../others", "/tmp", ".", "a/../../b"])
+def test_a_folder_without_labels_lies_below_the_root(photos, name):
+    (fault,) = Data.model_validate(data(photos, unlabelled=[name])).faults()
+    assert fault.key == "unlabelled" and fault.what == f"'{name}' is not a folder below data.root"
+
+
+def test_what_a_source_does_not_use_is_refused(tiny):
+    block = tiny.data.model_copy(update={"unlabelled": ["a"]})
+    object.__setattr__(block, "__pydantic_fields_set__", {"unlabelled"})
+    assert [fault.key for fault in block.faults()] == ["unlabelled"]
+
+
+# --- what is left out -------------------------------------------------------------------------
+
+
+def test_what_is_left_out_is_counted_by_kind(crowd):
+    (crowd / "readme.txt").write_text("hello")
+    (crowd / "cat/.DS_Store").write_bytes(b"x")
+    (crowd / "__MACOSX").mkdir()
+    block = Data.model_validate(data(crowd, unlabelled=["flat"]))
+    found = folder.look(block, Wanted(["cat"], frozenset(["cat", "dog"])))
+    assert found.training == {"cat": 30, "dog": 0, "nested": 0} and found.unlabelled == 6
+    assert found.ignored == {
+        "hidden files and folders": 2,
+        "folders of classes that params do not name": 1,
+        "files outside the classes' folders": 1,
+    }
+
+
+def test_folders_within_the_folder_of_a_class_are_read(photos):
+    (photos / "cat/2019/may").mkdir(parents=True)
+    (photos / "cat/07.png").rename(photos / "cat/2019/may/07.png")
+    results = read(photos, 0)
+    assert len(results.path) == 60 and "cat/2019/may/07.png" in results.path
+
+
+def test_links_out_of_the_root_and_to_folders_are_all_refused(tmp_path, photos):
+    write(tmp_path / "secret.png", np.zeros((10, 12, 3), dtype=np.uint8))
+    (photos / "cat/inside.png").symlink_to(photos / "dog/00.png")
+    (photos / "cat/out.png").symlink_to(tmp_path / "secret.png")
+    (photos / "dog/up").symlink_to(tmp_path)
+    (photos / "dog/around").symlink_to(photos)
+    with pytest.raises(UserError) as caught:
+        read(photos, 0)
+    assert [re.search(r"/(\w+/[\w.]+): (.*);", line).groups() for line in caught.value.lines] == [
+        ("cat/out.png", f"is a link out of {photos}"),
+        ("dog/around", "is a link to a folder"),
+        ("dog/up", f"is a link out of {photos}"),
+    ]
+
+
+def test_a_name_that_is_not_utf_8_is_refused(photos):
+    (photos / "cat" / os.fsdecode(b"caf\xe9.png")).write_bytes((photos / "cat/00.png").read_bytes())
+    with pytest.raises(UserError, match=r"cat/caf\\xe9.png: its name is not UTF-8"):
+        read(photos, 0)
+
+
+def test_bad_files_are_left_out_where_that_is_asked_for(photos):
+    (photos / "cat/00.png").write_bytes(b"")
+    (photos / "dog/text.jpg").write_text("no image")
+    results = read(photos, 0, on_bad_image="skip")
+    assert list(results.notes.skipped) == ["cat/00.png", "dog/text.jpg"]
+    assert len(results.path) == 59 and "cat/00.png" not in results.path
+    pixels = np.asarray(Image.open(photos / "dog/07.png"))
+    row = results.row[results.path.index("dog/07.png")]
+    assert np.array_equal(results.image[row], pixels.transpose(2, 0, 1))
+    for path in photos.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="none of its 61 images can be read"):
+        read(photos, 0, on_bad_image="skip")
 
 
 def test_a_folder_of_images_goes_through_the_whole_chain(tmp_path, photos, monkeypatch):

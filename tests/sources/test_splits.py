@@ -1,7 +1,6 @@
 """Splits are a function of content and seed: disjoint, stable, even over classes."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +8,9 @@ import pytest
 from pipeline.core.errors import UserError
 from pipeline.data.store import SPLITS
 from pipeline.sources import SOURCES
-from pipeline.sources.splits import _lowest, first_copies, split
+from pipeline.sources.copies import without_copies
+from pipeline.sources.images import Images, Wanted
+from pipeline.sources.splits import Rule, _lowest, split
 
 CLASSES = ["a", "b", "c"]
 
@@ -18,10 +19,19 @@ def content(num: int, prefix: str = "image") -> list[str]:
     return [hashlib.sha256(f"{prefix} {i}".encode()).hexdigest() for i in range(num)]
 
 
-def made(sha256, label, **changed) -> dict[str, str]:
+def images_of(sha256, label, given=None, brings=()) -> Images:
+    """Images without pixels."""
+    given = None if given is None else np.array(given)
+    paths = [f"{number}.png" for number in range(len(sha256))]
+    row = np.arange(len(sha256))
+    none = np.empty(0)
+    return Images(none, row, np.array(label), CLASSES, paths, sha256, given, frozenset(brings))
+
+
+def made(sha256, label, given=None, brings=(), **changed) -> dict[str, str]:
     """The split of each image, by its content."""
-    rule = {"labels_per_class": 4, "val": 0.15, "test": 0.25, "seed": 0} | changed
-    return dict(zip(sha256, split(sha256, label, CLASSES, **rule).tolist()))
+    rule = Rule(**{"labels_per_class": 4, "val": 0.15, "test": 0.25, "seed": 0} | changed)
+    return dict(zip(sha256, split(images_of(sha256, label, given, brings), rule).tolist()))
 
 
 @pytest.fixture
@@ -100,21 +110,10 @@ def test_a_class_with_too_few_images_is_named(images):
         made(sha256, label % 2)
 
 
-def test_copies_are_left_out_and_the_first_stays():
-    sha256 = ["x", "y", "x", "z", "y"]
-    kept = first_copies(sha256, np.array([0, 1, 0, 2, 1]), list("abcde"))
-    assert kept.tolist() == [0, 1, 3]
-
-
-def test_copies_with_different_labels_are_all_named():
-    with pytest.raises(UserError) as caught:
-        first_copies(["x", "x", "y", "y"], np.array([0, 1, 0, 2]), list("abcd"))
-    assert [line.split(":")[1] for line in caught.value.lines] == [" b", " d"]
-
-
 def test_the_digits_of_some_classes_are_labelled_by_position(tiny):
-    images = SOURCES["digits"].read(tiny.data, Path("unused"))
-    some = images.of(["7", "2"])
+    names = Wanted(["7", "2"], frozenset("72"))
+    images = SOURCES["digits"].read(tiny.data, names)
+    some = images.of(names)
     assert some.classes == ["7", "2"]
     assert np.array_equal(some.row[some.label == 0], np.flatnonzero(images.label == 7))
     assert np.array_equal(some.row[some.label == 1], np.flatnonzero(images.label == 2))
@@ -126,13 +125,129 @@ def test_the_digits_of_some_classes_are_labelled_by_position(tiny):
 
 def test_an_unknown_class_is_refused_by_name(tiny):
     with pytest.raises(UserError, match="no class is called '12'"):
-        SOURCES["digits"].read(tiny.data, Path("unused")).of(["1", "12"])
+        names = Wanted(["1", "12"], frozenset(["1", "12"]))
+        SOURCES["digits"].read(tiny.data, names).of(names)
 
 
 @pytest.mark.parametrize("name", ["val", "test"])
 def test_a_split_without_an_image_is_refused(name):
-    sha256 = content(12)
+    """A class of one image keeps it to learn from."""
     with pytest.raises(
-        UserError, match=f"data.{name}: of 12 images of a, b, c none falls into {name}"
+        UserError, match=f"data.{name}: of 3 images of a, b, c none falls into {name}"
     ):
-        made(sha256, np.arange(12) % 3, **{name: 1e-6}, labels_per_class=1)
+        made(
+            content(3), np.arange(3), **{"val": 1e-6, "test": 1e-6, name: 2e-6}, labels_per_class=1
+        )
+
+
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_a_class_whose_numbers_leave_none_gives_one_image(name):
+    shares = {"val": 0.0, "test": 0.0} | {name: 1e-6}
+    brings = {"val", "test"} - {name}
+    sha256 = content(31)
+    given = ["train"] * 30 + ["val" if name == "test" else "test"]
+    results = made(sha256, np.arange(31) % 3, given, brings, labels_per_class=1, **shares)
+    held = [i % 3 for i, h in enumerate(sha256[:30]) if results[h] == name]
+    assert sorted(held) == [0, 1, 2]
+
+
+def test_no_class_gives_an_image_where_its_numbers_have_some(images):
+    sha256, label = images
+    results = made(sha256, label)
+    for h, where in results.items():
+        word = hashlib.sha256(f"0/split/{h}".encode()).digest()
+        number = (int.from_bytes(word[:8], "little") >> 11) / 2**53
+        assert (where == "test") == (number < 0.25)
+        assert (where == "val") == (0.25 <= number < 0.4)
+
+
+# --- images without a label -------------------------------------------------------------------
+
+
+def test_images_without_a_label_are_unlabelled_and_leave_the_others_where_they_were(images):
+    sha256, label = images
+    mixed = np.where(np.arange(3000) % 5 == 0, -1, label)
+    results = made(sha256, mixed)
+    alone = made([h for h, c in zip(sha256, mixed) if c >= 0], mixed[mixed >= 0])
+    assert {results[h] for h, c in zip(sha256, mixed) if c < 0} == {"unlabelled"}
+    assert {h: results[h] for h in alone} == alone
+
+
+def test_all_labels_are_used_where_all_are_asked_for(images):
+    sha256, label = images
+    mixed = np.where(np.arange(3000) % 5 == 0, -1, label)
+    results = made(sha256, mixed, labels_per_class="all")
+    assert {h for h in sha256 if results[h] == "unlabelled"} == {
+        h for h, c in zip(sha256, mixed) if c < 0
+    }
+
+
+def test_a_class_without_a_label_is_named_with_all_the_others():
+    with pytest.raises(UserError) as caught:
+        made(content(20), np.array([0] * 20), labels_per_class="all")
+    assert ["'b' has 0" in line or "'c' has 0" in line for line in caught.value.lines] == [True] * 2
+
+
+# --- val and test -----------------------------------------------------------------------------
+
+
+def test_the_folds_take_every_image_to_val_once(images):
+    def held(name, fold):
+        parts = made(*images, val=0.25, test=0.2, fold=fold)
+        return {content for content, where in parts.items() if where == name}
+
+    val = [held("val", fold) for fold in range(3)]
+    assert len(val[0] | val[1] | val[2]) == sum(map(len, val))
+    assert all(held("test", fold) == held("test", 0) for fold in range(3))
+    never = set(images[0]) - held("test", 0) - (val[0] | val[1] | val[2])
+    assert len(never) / 3000 == pytest.approx(0.05, abs=0.02)
+
+
+def test_there_may_be_no_test_images_but_there_are_val_images(images):
+    sha256, label = images
+    assert set(made(sha256, label, test=0.0).values()) == {"labelled", "unlabelled", "val"}
+    with pytest.raises(UserError, match="data.val: 0, .*whether a student may ship"):
+        made(sha256, label, val=0.0)
+
+
+# --- copies -----------------------------------------------------------------------------------
+
+
+def copies(sha256, label, given=None, remove=False):
+    return without_copies(images_of(list(sha256), label, given), remove)
+
+
+def test_copies_are_left_out_and_the_first_stays():
+    made = copies("xyxzy", [0, 1, 0, 2, 1])
+    assert made.kept.tolist() == [0, 1, 3]
+    assert made.left_out == {("labelled", "labelled"): 2}
+
+
+def test_copies_with_different_labels_are_all_named():
+    with pytest.raises(UserError) as caught:
+        copies("xxyy", [0, 1, 0, 2])
+    assert [line.split(":")[1] for line in caught.value.lines] == [" 1.png", " 3.png"]
+
+
+def test_a_copy_without_a_label_goes_wherever_it_stands():
+    made = copies("xxyyz", [-1, 0, 1, -1, -1])
+    assert made.kept.tolist() == [1, 2, 4] and made.left_out == {("unlabelled", "labelled"): 2}
+
+
+def test_training_images_that_are_test_images_are_refused_by_number_or_removed():
+    given = ["train"] * 5 + ["test"] * 5 + ["val"]
+    names, label = "abcdeabcdfe", [0] * 11
+    with pytest.raises(UserError) as caught:
+        copies(names, label, given)
+    test, val = caught.value.lines
+    assert "4 test images are among the training images: 0.png = 5.png" in test
+    assert "1 val images are among" in val and "on_duplicate: remove" in val
+    made = copies(names, label, given, remove=True)
+    assert made.kept.tolist() == [5, 6, 7, 8, 9, 10]
+    assert made.left_out == {("labelled", "test"): 4, ("labelled", "val"): 1}
+
+
+def test_an_unlabelled_copy_of_a_test_image_is_removed_and_counted():
+    made = copies("abab", [-1, -1, 0, 1], ["", "", "test", "val"])
+    assert made.kept.tolist() == [2, 3]
+    assert made.left_out == {("unlabelled", "test"): 1, ("unlabelled", "val"): 1}

@@ -1,0 +1,88 @@
+"""The files of a folder that may be images: nothing outside of it, nothing hidden."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.core.errors import UserError
+
+LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini", "__MACOSX"}
+HIDDEN = "hidden files and folders"
+FIX_LINK = "put the files themselves there, or name their folder as data.root"
+
+
+class Walk:
+    """Walks below a folder, in the order of the names.
+
+    Attributes:
+        root: the folder, perhaps a link itself.
+        faults: names that cannot be used and links that lead out, in the order met.
+        ignored: files and folders left out, by kind.
+    """
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._real = root.resolve()
+        self.faults: list[UserError] = []
+        self.ignored: Counter[str] = Counter()
+        self._seen: dict[str, list[os.DirEntry]] = {}  # by folder, so that nothing counts twice
+
+    def folders(self, below: str = "") -> list[str]:
+        """Names of the folders in a folder of the root."""
+        return [entry.name for entry in self._entries(below) if entry.is_dir()]
+
+    def loose(self, below: str = "") -> list[str]:
+        """Names of what else is in it."""
+        return [entry.name for entry in self._entries(below) if not entry.is_dir()]
+
+    def files(self, below: str) -> Iterator[str]:
+        """Paths, from the root on, of all files in a folder and in those within it."""
+        for entry in self._entries(below):
+            path = join(below, entry.name)
+            if entry.is_dir():
+                yield from self.files(path)
+            else:
+                yield path
+
+    def _entries(self, below: str) -> list[os.DirEntry]:
+        if below not in self._seen:
+            with os.scandir(self.root / below) as entries:
+                found = sorted(entries, key=lambda entry: entry.name)
+            self._seen[below] = [e for e in found if self._is_ours(e, join(below, e.name))]
+        return self._seen[below]
+
+    def _is_ours(self, entry: os.DirEntry, path: str) -> bool:
+        if entry.name.startswith(".") or entry.name in LEFT_BY_SYSTEMS:
+            self.ignored[HIDDEN] += 1
+            return False
+        where = f"{self.root}/{path}"
+        if not _is_text(entry.name):
+            shown = os.fsencode(where).decode("utf-8", "backslashreplace")
+            self.faults.append(UserError(shown, "its name is not UTF-8", "rename it"))
+            return False
+        if entry.is_symlink() and not self._leads_within(entry):
+            self.faults.append(UserError(where, f"is a link out of {self.root}", FIX_LINK))
+            return False
+        if entry.is_symlink() and entry.is_dir():
+            self.faults.append(UserError(where, "is a link to a folder", FIX_LINK))
+            return False
+        return True
+
+    def _leads_within(self, entry: os.DirEntry) -> bool:
+        return Path(entry.path).resolve().is_relative_to(self._real)
+
+
+def join(folder: str, name: str) -> str:
+    """A path from the root on; the root itself is ""."""
+    return f"{folder}/{name}" if folder else name
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
