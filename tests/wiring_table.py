@@ -202,10 +202,12 @@ def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
         given = {f"{place}.pretrained": pretrained}
         also = {f"{place}.pretrained.sha256": another["sha256"]}
         wrong = "is another file: its sha256 is"
+        both = "a name and a file are given"
         yield f"{place}.network", Wire(what, "wide_cnn", watch=weights)
         yield f"{place}.width", Wire(what, 0.5, network, watch=weights)
         yield f"{place}.pretrained.file", Wire(what, another["file"], given, also, weights)
         yield f"{place}.pretrained.sha256", Wire(what, another["sha256"], given, watch=wrong)
+        yield f"{place}.pretrained.weights", Wire(what, "DEFAULT", given, watch=both)
         for key, other in FINE_TUNE.items():
             given = {f"{place}.fine_tune": {"steps": 2, "learning_rate": 0.05, "image_size": 0}}
             yield f"{place}.fine_tune.{key}", Wire(what, other, given, watch=weights)

@@ -16,7 +16,8 @@ def run(_: argparse.Namespace) -> None:
     for name in params.places():
         options = getattr(params.options(name), "pretrained", None)
         if options:
-            errors += pretrained.faults(f"{params.config(name).key}.pretrained", options)
+            config = params.config(name)
+            errors += pretrained.faults(f"{config.key}.pretrained", options, config.network)
     if errors:
         raise UserError.all(errors)
     print(f"params.yaml is right: {' -> '.join(params.lineage().chain(params.final))}")

@@ -1,10 +1,12 @@
-"""Weights to begin from: a file on this machine, which must be the very one that params name.
+"""Weights to begin from: a file on this machine, which must be the very one that params name, or
+those that a library publishes, by their name there.
 
-`.safetensors`, or `.pth` and `.pt` as torch writes them, with torchvision's names of weights or our
+`.safetensors`, or `.pth` and `.pt` as torch writes them, with the library's names of weights or our
 own. Nothing but tensors is read from them: no code in a file is ever run.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import NamedTuple
@@ -15,8 +17,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pipeline.core import files, machine
-from pipeline.core.block import Block
+from pipeline.core.block import Block, Fault
 from pipeline.core.errors import UserError
+from pipeline.networks import by_name
 
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -26,32 +29,61 @@ OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d\.)")
 
 
 class Pretrained(Block):
-    """A file of weights to begin from."""
+    """Weights to begin from: a library's, by name, or a file."""
 
-    file: str = Field(
-        min_length=1, description="`.safetensors`, or torch's `.pth` or `.pt`, in this folder"
+    weights: str = Field(
+        "",
+        min_length=1,
+        description="the library's name of weights for a network of `torchvision/`, such as "
+        "`IMAGENET1K_V2`; `DEFAULT` = the best; downloaded once",
     )
-    sha256: str = Field(pattern="^[0-9a-f]{64}$", description="of the file; `sha256sum` prints it")
+    file: str = Field(
+        "",
+        min_length=1,
+        description="in the place of `weights`: `.safetensors`, or torch's `.pth` or `.pt`, in "
+        "this folder",
+    )
+    sha256: str = Field(
+        "",
+        pattern="^[0-9a-f]{64}$",
+        description="of the file; `sha256sum` prints it; required with `file`",
+    )
+
+    def faults(self) -> Iterator[Fault]:
+        """A file and a name, or neither; a file that could be any."""
+        if self.file and self.weights:
+            yield Fault("weights", "a name and a file are given", "leave out `weights` or `file`")
+        elif not self.file and not self.weights:
+            what = "'file' is missing, or `weights` in its place"
+            yield Fault("file", what, "name a file and its sha256, or a library's weights")
+        elif self.file and not self.sha256:
+            yield Fault("sha256", "'sha256' is missing", "add it: `sha256sum` prints it")
 
 
 class Given(NamedTuple):
-    """A file that was read."""
+    """Weights that were read."""
 
     key: str  # of params.yaml, for messages
     file: str
     sha256: str
     tensors: dict[str, Tensor]
+    weights: str = ""  # the library's name of them
+    normalisation: dict[str, list[float]] | None = None  # that the library says
 
 
-def faults(key: str, options: Pretrained) -> list[UserError]:
-    """Check a file, without reading its tensors.
+def faults(key: str, options: Pretrained, network: str) -> list[UserError]:
+    """Check a file, without reading its tensors, or a name, without downloading anything.
 
     Args:
         key: of params.yaml that holds the options, for messages.
+        network: that begins from them.
 
     Returns:
-        an error for a file that is missing, of an unknown kind, or another one.
+        an error for a file that is missing, of an unknown kind, or another one; for a name that
+        the network's library does not have.
     """
+    if options.weights:
+        return by_name.faults(key, options.weights, options.sha256, network)
     path = _path(options)
     if path.suffix not in SUFFIXES:
         what = f"'{options.file}' is of an unknown kind"
@@ -66,31 +98,43 @@ def faults(key: str, options: Pretrained) -> list[UserError]:
     return []
 
 
-def read(key: str, options: Pretrained | None) -> Given | None:
+def read(key: str, options: Pretrained | None, network: str) -> Given | None:
     """The weights that a model begins from; None if it begins at random.
 
     Raises:
-        UserError: see `faults`; or the file cannot be read, or is no state dict.
+        UserError: see `faults`; or the file cannot be had or read, or is no state dict.
     """
     if options is None:
         return None
-    errors = faults(key, options)
+    errors = faults(key, options, network)
     if errors:
         raise UserError.all(errors)
-    return Given(key, options.file, options.sha256, _tensors(key, options))
+    if not options.weights:
+        tensors = _tensors(f"{key}.file", options.file, _path(options))
+        return Given(key, options.file, options.sha256, tensors)
+    known, path = by_name.fetched(key, options.weights, options.sha256, network)
+    tensors = _tensors(f"{key}.weights", known.file, path)
+    return Given(key, known.file, files.sha256(path), tensors, known.name, known.normalisation)
 
 
 def noted(card: dict, given: Given | None) -> dict:
-    """The card of a model that begins from such weights: their sha256 in `network.pretrained`, and
-    the normalisation that they were learnt with: that of a model of our own stands in its file,
-    torchvision's have ImageNet's (of three channels for grey images too, which are repeated)."""
+    """The card of a model that begins from such weights: their sha256 in `network.pretrained`,
+    their name in `network.weights` if they were asked for by one, and the normalisation that they
+    were learnt with: that of a model of our own stands in its file, a library says that of its own,
+    torchvision's have ImageNet's else (of three channels for grey images too, which are
+    repeated)."""
     if given is None:
         return card
-    card = {**card, "network": {**card["network"], "pretrained": given.sha256}}
+    begun = {"pretrained": given.sha256} | ({"weights": given.weights} if given.weights else {})
+    card = {**card, "network": {**card["network"], **begun}}
     tensors, channels = given.tensors, card["image_shape"][0]
     if {"mean", "std"} <= tensors.keys():
         normalisation = {name: tensors[name].flatten().tolist() for name in ("mean", "std")}
-    elif card["network"]["name"].startswith("torchvision/") and channels in (1, 3):
+    elif channels not in (1, 3):
+        return card
+    elif given.normalisation:
+        normalisation = given.normalisation
+    elif card["network"]["name"].startswith("torchvision/"):
         normalisation = IMAGENET
     else:
         return card
@@ -120,24 +164,22 @@ def _path(options: Pretrained) -> Path:
     return machine.root() / options.file
 
 
-def _tensors(key: str, options: Pretrained) -> dict[str, Tensor]:
-    path, fix = _path(options), "save the network's `state_dict()` alone"
+def _tensors(key: str, file: str, path: Path) -> dict[str, Tensor]:
+    fix = "save the network's `state_dict()` alone"
     try:
         if path.suffix == ".safetensors":
             tensors = load_file(path)
         else:
             tensors = torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError:
-        what = (
-            f"'{options.file}' holds other things than tensors, which could run code, or is broken"
-        )
-        raise UserError(f"{key}.file", what, fix) from None
+        what = f"'{file}' holds other things than tensors, which could run code, or is broken"
+        raise UserError(key, what, fix) from None
     except Exception as error:  # a broken file can fail in any way
-        what = f"'{options.file}' cannot be read ({(str(error) or repr(error)).splitlines()[0]})"
-        raise UserError(f"{key}.file", what, fix) from None
+        what = f"'{file}' cannot be read ({(str(error) or repr(error)).splitlines()[0]})"
+        raise UserError(key, what, fix) from None
     pairs = tensors.items() if isinstance(tensors, dict) else ()
     if {(type(name), isinstance(value, torch.Tensor)) for name, value in pairs} != {(str, True)}:
-        raise UserError(f"{key}.file", f"'{options.file}' is no state dict (names of tensors)", fix)
+        raise UserError(key, f"'{file}' is no state dict (names of tensors)", fix)
     return tensors
 
 

@@ -1,7 +1,7 @@
 """torchvision's convolutional networks by name, as backbones: their layers up to the last Linear.
 
-Names are `torchvision/<name>`, weights begin random (`pretrained` reads a file; nothing is ever
-downloaded). A backbone is torchvision's own module, so its weights have torchvision's names.
+Names are `torchvision/<name>`, weights begin random (see `pretrained`). A backbone is torchvision's
+own module, so its weights have torchvision's names.
 """
 
 from functools import partial

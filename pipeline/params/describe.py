@@ -91,7 +91,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return ""
     value = field.default
-    if value is None or isinstance(value, Block):
+    if value in (None, "") or isinstance(value, Block):
         return "; optional"
     words = value if isinstance(value, list) else [f"{value:g}" if type(value) is float else value]
     return f"; {', '.join(map(str, words)).lower()} if left out"

@@ -90,7 +90,8 @@ def begin(job: Job, card: dict) -> tuple[Classifier, dict]:
             not the one named, or does not fit; the images are too small for the network.
     """
     config, device = job.config, job.run.device
-    given = pretrained.read(f"{config.key}.pretrained", config.options.pretrained)
+    options, key = config.options.pretrained, f"{config.key}.pretrained"
+    given = pretrained.read(key, options, config.network)
     card = pretrained.noted(card, given)
     if config.options.fine_tune:  # now, not after the first training
         checkpoint.check_images(card, config.options.fine_tune.image_size)

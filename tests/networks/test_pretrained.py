@@ -115,7 +115,7 @@ def test_a_file_is_looked_for_in_the_project_itself(chain, monkeypatch, tmp_path
     monkeypatch.setenv("DVC_ROOT", str(chain))
     monkeypatch.chdir(elsewhere)
     check(argparse.Namespace())
-    assert pretrained.read("teacher.pretrained", load().teacher.pretrained) is not None
+    assert pretrained.read("teacher.pretrained", load().teacher.pretrained, SHUFFLENET) is not None
 
 
 @pytest.mark.parametrize("train", ["all", "new_head"])

@@ -63,6 +63,7 @@ OUT_OF_RANGE = {
     "labels.balance": [0, -3, "equals", 1_000_001],
     "network": ["small_cn"],
     "width": [0.0, 17.0],
+    "pretrained.weights": [""],
     "pretrained.file": [""],
     "pretrained.sha256": ["", "0" * 63, "G" * 64],
     "fine_tune.steps": [0],
