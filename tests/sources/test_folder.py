@@ -27,7 +27,8 @@ def read(root, size: int, **changes) -> Images:
     """The images of all classes below `root`, stored at `size`."""
     block = Data.model_validate(data(root, size=size, **changes))
     there = sorted(path.name for path in root.glob("*") if path.is_dir())
-    names = [n for n in there if n not in block.unlabelled and not n.startswith(".")]
+    nameless = [name.strip("/") for name in block.unlabelled]
+    names = [n for n in there if n not in nameless and not n.startswith(".")]
     return folder.read(block, Wanted(names, frozenset(names)))
 
 
