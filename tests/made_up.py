@@ -94,6 +94,7 @@ def _model(experiment, name, rng, pictures, shape, each, absent) -> Measured:
         "num_parameters": 287_912,
         "images_seen": 57_600,
         "sha256": "ab" * 32,
+        "metrics": {"temperature": 1.5},
     }
     if lineage[name].block == "meta_pseudo_labels":
         card["model"] = {"feedback": "loss_difference"}

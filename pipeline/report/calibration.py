@@ -1,19 +1,16 @@
-"""Does a confidence of 80 % mean right in 80 of 100? Binned error, likelihood, one temperature.
-
-Guo et al. 2017, arXiv:1706.04599: logits are divided by a temperature T that minimises the
-negative log-likelihood. T > 1 says that the model was too sure. No answer changes by it.
-"""
+"""Does a confidence of 80 % mean right in 80 of 100? Binned error and likelihood, as trained and
+after temperature scaling (`networks/temperature.py`)."""
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
+import torch
 from scipy.special import log_softmax, softmax
 
+from pipeline.networks import temperature
 from pipeline.report.measure import Answers, Measured
 
 NUM_BINS = 15
-RANGE = (-10.0, 10.0)  # of the logarithm of a temperature
 
 
 @dataclass(frozen=True)
@@ -61,32 +58,13 @@ def negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> float:
     return -float(log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())
 
 
-def temperature(logits: np.ndarray, labels: np.ndarray) -> float | None:
-    """The temperature of least negative log-likelihood, which has no other minimum.
-
-    Args:
-        logits: (N, K), minus infinity allowed.
-        labels: (N,), positions in the rows; classes may be absent.
-
-    Returns:
-        T, or None where every image is right: any smaller T would be better yet.
-    """
-    if (logits.argmax(1) == labels).all():
-        return None
-
-    def loss(log_t: float) -> float:
-        return negative_log_likelihood(logits / np.exp(log_t), labels)
-
-    return float(np.exp(minimize_scalar(loss, bounds=RANGE, options={"xatol": 1e-9}).x))
-
-
 @dataclass(frozen=True)
 class Calibration:
     """A model's confidence, as trained and after scaling.
 
     Attributes:
         how: what was fitted on what and shown on what.
-        temperatures: one, or one a fold; empty where none can be fitted.
+        temperatures: one, or one a fold; empty where none could be fitted.
         before, after: bins; `after` is None without a temperature.
         nll: mean negative log-likelihood, before and after, in nats.
     """
@@ -99,25 +77,35 @@ class Calibration:
 
 
 def calibrate(model: Measured) -> Calibration:
-    """Fit on val and show on test where it was read; else two folds of val, each shown with the
-    temperature of the other."""
-    logits, labels = _arrays(model.answers["val"])
-    if "test" in model.answers:
-        fits = [temperature(logits, labels)]
-        logits, labels = _arrays(model.answers["test"])
+    """Of a model that test was read for, the temperature that it is served with, shown on test;
+    else two folds of val, each shown with the temperature of the other."""
+    logits, labels = _arrays(model.shown)
+    served = temperature.of(model.card)
+    if model.split == "test":
         fold = np.zeros(len(labels), dtype=int)
-        how = "T is fitted on val; everything is shown on test."
+        fits = [None if served == 1 else served]
+        how = "T was fitted on val and the model is served with it; everything is shown on test."
     else:
         fold = _halves(labels)
-        fits = [temperature(logits[fold != f], labels[fold != f]) for f in (0, 1)]
-        how = "Test was not read: each half of val is shown with the T fitted on the other half."
+        fits = [_fit(logits[fold != f], labels[fold != f]) for f in (0, 1)]
+        how = (
+            "Test was not read: each half of val is shown with the T fitted on the other half. "
+            f"The model is served with T = {served:.2f}, fitted on all of val."
+        )
     before, nll = binned(softmax(logits, axis=1), labels), negative_log_likelihood(logits, labels)
     if None in fits:
-        how = "No temperature can be fitted: every image to fit it on is right."
+        how = (
+            "No temperature can be fitted: the images to fit it on are fewer than "
+            f"{temperature.LEAST}, or all right."
+        )
         return Calibration(how, [], before, None, (nll, None))
     scaled = logits / np.array(fits)[fold][:, None]
     after = binned(softmax(scaled, axis=1), labels)
     return Calibration(how, fits, before, after, (nll, negative_log_likelihood(scaled, labels)))
+
+
+def _fit(logits: np.ndarray, labels: np.ndarray) -> float | None:
+    return temperature.fit(torch.from_numpy(logits), torch.from_numpy(labels))
 
 
 def _halves(labels: np.ndarray) -> np.ndarray:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pipeline.core import files
+from pipeline.core import files, machine
 from pipeline.data import tasks
 from pipeline.data.batches import Batches, Stream
-from pipeline.networks import checkpoint, evaluate
+from pipeline.networks import checkpoint, evaluate, temperature
 from pipeline.networks.classifier import Classifier
 from pipeline.running import signals
 from pipeline.running.resume import Resume
@@ -23,6 +23,7 @@ from pipeline.training.learner import Learner
 from pipeline.training.loop import Row, train
 
 Evaluate = Callable[[Learner], Row]
+Autocast = Callable[[], AbstractContextManager]
 
 
 class Trainings:
@@ -84,18 +85,30 @@ def _any_image(learner: Learner, streams: Mapping[str, Stream]) -> Tensor:
     return torch.zeros((1, *shape), dtype=torch.uint8, device=device)
 
 
+class Val:
+    """The val images of all tasks that a card names.
+
+    Args:
+        device: to hold them on.
+    """
+
+    def __init__(self, card: dict, device: torch.device):
+        known = tasks.known(card, "val")
+        self._images = torch.cat([task.images for task in known]).to(device)
+        self._columns = tasks.columns(known) if tasks.is_task_known(card) else None
+        self.labels = torch.cat([task.labels for task in known])
+
+    def logits(self, network: Classifier, autocast: Autocast) -> Tensor:
+        """What a network answers, (N, K): minus infinity outside an image's own task where that is
+        known."""
+        logits = evaluate.infer(network, self._images, autocast)
+        return evaluate.task_known(logits, self._columns) if self._columns else logits
+
+
 def evaluation(card: dict, device: torch.device) -> Evaluate:
     """What measures a learner's weights on the val images of all tasks that its card names."""
-    known = tasks.known(card, "val")
-    images = torch.cat([task.images for task in known]).to(device)
-    labels = torch.cat([task.labels for task in known])
-    columns = tasks.columns(known) if tasks.is_task_known(card) else None
-
-    def measure(learner: Learner) -> Row:
-        logits = evaluate.infer(learner.weights, images, learner.autocast)
-        return scores(evaluate.task_known(logits, columns) if columns else logits, labels)
-
-    return measure
+    val = Val(card, device)
+    return lambda learner: scores(val.logits(learner.weights, learner.autocast), val.labels)
 
 
 def scores(logits: Tensor, labels: Tensor) -> Row:
@@ -112,12 +125,22 @@ def write(
 ) -> dict:
     """Write `models/<name>/`: weights, card, `curves.csv`, and a task's memory.
 
+    The card's metrics gain the temperature that calibrates the model, fitted on val.
+
     Returns:
         the card as written.
     """
     folder = Path("models") / card["name"]
+    card = card | {"metrics": card["metrics"] | {"temperature": calibrated(network, card)}}
     files.write_text(folder / "curves.csv", _csv(history))
     return checkpoint.save(folder, network, card, memory)
+
+
+def calibrated(network: Classifier, card: dict) -> float:
+    """The temperature of finished weights, fitted on the answers that are served; 1 where none can
+    be fitted (see `temperature.fit`)."""
+    val = Val(card, next(network.parameters()).device)
+    return temperature.fit(val.logits(network, machine.full_precision), val.labels) or 1.0
 
 
 def _csv(rows: list[Row]) -> str:

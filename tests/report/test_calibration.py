@@ -1,16 +1,13 @@
-"""Calibration against independent oracles: brute force, scikit-learn and torch."""
+"""Calibration in the report against independent oracles: brute force and scikit-learn."""
 
 import made_up
 import numpy as np
 import pytest
-import torch
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.calibration import CalibratedClassifierCV, calibration_curve
-from torch.nn.functional import cross_entropy
+from sklearn.calibration import calibration_curve
 
-from pipeline.report import calibration
-from pipeline.report.calibration import binned, calibrate, temperature
+from pipeline.networks import temperature
+from pipeline.report.calibration import binned, calibrate
 from pipeline.report.calibration import negative_log_likelihood as likelihood
 
 
@@ -66,92 +63,34 @@ def test_a_calibrated_model_has_a_small_error():
     assert binned(softmax(3 * np.log(probs), axis=1), labels).error > 0.1
 
 
-CASES = [(300, 10, None), (300, 2, None), (60, 3, [0, 2]), (40, 100, [3, 97]), (50, 2, [1])]
-
-
-@pytest.mark.parametrize(("num", "num_classes", "classes"), CASES)
-@pytest.mark.parametrize("scale", [0.05, 1.0, 20.0])
-def test_temperature_is_the_best_of_a_grid(num, num_classes, classes, scale):
-    logits, labels = drawn(num, num_classes, classes)
-    grid = np.exp(np.linspace(-9, 9, 18_001))  # steps of 0.1 %
-    scaled = torch.from_numpy(scale * logits[None] / grid[:, None, None][::10])
-    best = grid[::10][_losses(scaled, labels).argmin()]
-    near = best * np.exp(np.linspace(-0.01, 0.01, 2001))  # steps of 0.001 %
-    scaled = torch.from_numpy(scale * logits[None] / near[:, None, None])
-    best = near[_losses(scaled, labels).argmin()]
-    assert temperature(scale * logits, labels) == pytest.approx(best, rel=5e-5)
-
-
-def _losses(scaled, labels):
-    """Mean negative log-likelihood of each of many logits (T, N, K), by torch."""
-    return torch.stack([cross_entropy(one, torch.from_numpy(labels)) for one in scaled])
-
-
-class SaysItsInput(ClassifierMixin, BaseEstimator):
-    """A classifier whose decisions are what it is given."""
-
-    classes_ = np.arange(6)
-
-    def fit(self, inputs, labels):
-        return self
-
-    def decision_function(self, inputs):
-        return inputs
-
-    def predict(self, inputs):
-        return inputs.argmax(1)
-
-
-def test_temperature_is_scikit_learns():
-    logits, labels = drawn(300, 6)
-    rows = [(np.arange(300), np.arange(300))]  # nothing is trained, so nothing need be held out
-    scaled = CalibratedClassifierCV(SaysItsInput(), method="temperature", cv=rows, ensemble=False)
-    probs = scaled.fit(logits, labels).predict_proba(np.array([[2.0, 0, 0, 0, 0, 0]]))[0]
-    assert temperature(logits, labels) == pytest.approx(2 / np.log(probs[0] / probs[1]), rel=1e-4)
-
-
-def test_units_that_are_ruled_out_change_no_temperature():
-    logits, labels = drawn(200, 5)
-    wider = np.concatenate([logits, np.full((200, 3), -np.inf)], axis=1)
-    assert temperature(wider, labels) == pytest.approx(temperature(logits, labels), rel=1e-6)
-    assert likelihood(wider, labels) == pytest.approx(likelihood(logits, labels))
-
-
-def test_no_temperature_where_all_is_right():
-    assert temperature(10 * np.eye(4), np.arange(4)) is None
-
-
 def one(test, **options):
     experiment = made_up.experiment({}, {}, "teacher", list("abcde"), test=test)
     return made_up.models(experiment, each=30, **options)["teacher"]
 
 
-def test_with_test_val_fits_and_test_shows():
+def test_with_test_the_temperature_of_the_card_is_shown_on_test():
     model = one(test=True)
     result = calibrate(model)
-    val, test = model.answers["val"], model.answers["test"]
-    (fitted,) = result.temperatures
-    assert fitted == temperature(val.logits.double().numpy(), val.labels.numpy())
+    assert result.temperatures == [1.5]
+    test = model.answers["test"]
     logits, labels = test.logits.double().numpy(), test.labels.numpy()
     assert result.nll == (
         pytest.approx(likelihood(logits, labels)),
-        pytest.approx(likelihood(logits / fitted, labels)),
+        pytest.approx(likelihood(logits / 1.5, labels)),
     )
-    assert result.after.error == pytest.approx(
-        binned(softmax(logits / fitted, axis=1), labels).error
-    )
+    assert result.after.error == pytest.approx(binned(softmax(logits / 1.5, axis=1), labels).error)
     assert "shown on test" in result.how
 
 
 def test_without_test_no_image_is_scaled_by_what_it_helped_to_fit(monkeypatch):
     fitted_on = []
-    real = calibration.temperature
+    real = temperature.fit
 
     def spy(logits, labels):
-        fitted_on.append({row.tobytes() for row in logits})
+        fitted_on.append({row.numpy().tobytes() for row in logits})
         return real(logits, labels)
 
-    monkeypatch.setattr(calibration, "temperature", spy)
+    monkeypatch.setattr(temperature, "fit", spy)
     model = one(test=False)
     result = calibrate(model)
     rows = model.answers["val"].logits.double().numpy()
@@ -162,10 +101,13 @@ def test_without_test_no_image_is_scaled_by_what_it_helped_to_fit(monkeypatch):
     temperatures = [result.temperatures[row.tobytes() in first] for row in rows]
     scaled = rows / np.array(temperatures)[:, None]
     assert result.nll[1] == pytest.approx(likelihood(scaled, labels))
+    assert "T = 1.50" in result.how
 
 
-def test_a_perfect_val_leaves_the_model_as_it_is():
-    model = one(test=True)
+@pytest.mark.parametrize("test", [True, False])
+def test_what_could_not_be_fitted_leaves_the_model_as_it_is(test):
+    model = one(test)
+    model.card["metrics"]["temperature"] = 1.0
     model.answers["val"].logits[np.arange(150), model.answers["val"].labels] = 50.0
     result = calibrate(model)
     assert (result.temperatures, result.after, result.nll[1]) == ([], None, None)

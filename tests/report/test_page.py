@@ -151,7 +151,10 @@ def test_all_sections_stand_and_name_every_model(hostile):
     for model in ("teacher", "g1", "g2", "a1", "t1", "t2", "s1"):
         assert model in seen.text
     assert "Forgetting" in seen.words
-    assert "T is fitted on val; everything is shown on test." in seen.words
+    assert (
+        "T was fitted on val and the model is served with it; everything is shown on test."
+        in seen.words
+    )
 
 
 def test_the_page_states_the_rule_by_which_the_gate_decides(hostile, bare):

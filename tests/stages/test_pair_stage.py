@@ -63,7 +63,7 @@ def test_a_pair_without_a_clean_end_has_the_metrics_of_any_model(chain):
     write_params(chain, values)
     meta_pseudo_labels.main(["m1"])
     assert set(card("m1")["metrics"]) == set(card("m1-teacher")["metrics"])
-    assert set(card("m1")["metrics"]) == {"val_acc", "val_loss"}
+    assert set(card("m1")["metrics"]) == {"val_acc", "val_loss", "temperature"}
 
 
 def zeros(_, images, *more) -> torch.Tensor:
