@@ -105,6 +105,8 @@ class Project:
                 shutil.copy(f"models/{model}/model.safetensors", name)
             for name, digits in {"photos": "12", "others": "34"}.items():
                 write_photos(Path(name), digits)
+            write_broken(Path("broken"))
+            write_leaky(Path("leaky"))
 
     def sha256(self, name: str) -> str:
         """Of a file of weights."""
@@ -127,7 +129,7 @@ class Project:
         """All but what the stage will write, as links: what is there stays as it is."""
         (folder / "models").mkdir(parents=True)
         (folder / "data/pseudo_labels").mkdir(parents=True)
-        linked = [*WEIGHTS, "photos", "others"]
+        linked = [*WEIGHTS, "photos", "others", "broken", "leaky"]
         linked += [f"models/{name}" for name in PARENTS if name != what]
         linked += ["data/prepared"] if what not in ("base", "task") else []
         linked += ["data/pseudo_labels/g1.safetensors"] if what != "labels" else []
@@ -136,10 +138,24 @@ class Project:
 
 
 def write_photos(folder: Path, digits: str) -> None:
-    """The images of two digits as files, in the class folders `a` and `b`."""
+    """The images of two digits as files, in the class folders `a` and `b`, and of sixes in the
+    folder `crowd`."""
     bunch = load_digits()
-    for label, digit in zip("ab", digits):
+    for label, digit in {"a": digits[0], "b": digits[1], "crowd": "6"}.items():
         (folder / label).mkdir(parents=True)
         for row in np.flatnonzero(bunch.target == int(digit))[:40]:
             pixels = np.rint(bunch.images[row] * (255 / 16)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{row}.png")
+
+
+def write_broken(folder: Path) -> None:
+    """Photos, and a file that is none."""
+    write_photos(folder, "12")
+    (folder / "a/text.png").write_text("no image")
+
+
+def write_leaky(folder: Path) -> None:
+    """Photos with a test image that is a training image too."""
+    write_photos(folder / "train", "12")
+    (folder / "test/a").mkdir(parents=True)
+    shutil.copy(next((folder / "train/a").iterdir()), folder / "test/a")

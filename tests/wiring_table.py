@@ -231,6 +231,7 @@ REPORT = {
 }
 LABELS = {
     "transforms": ["identity", "flip"],
+    "ood_filter": "energy",
     "threshold": 0.9,
     "align": "uniform",
     "share": 0.3,
@@ -240,14 +241,20 @@ LABELS = {
 }
 PHOTOS = {"source": "folder", "root": "photos", "classes": ["a", "b"], "labels_per_class": 2}
 PHOTOS |= {"val": 0.3, "test": 0.3}
+BROKEN = PHOTOS | {"root": "broken", "on_bad_image": "skip"}
+LEAKY = PHOTOS | {"root": "leaky", "test": 0, "on_duplicate": "remove"}
 DATA = {
     "source": Wire("base", "folder", also=PHOTOS),
     "root": Wire("base", "others", PHOTOS),
+    "unlabelled": Wire("base", ["crowd"], PHOTOS),
     "size": Wire("base", 4, PHOTOS),
     "classes": Wire("base", [0, 1, 2]),
     "labels_per_class": Wire("base", 4),
     "val": Wire("base", 0.2),
     "test": Wire("base", 0.2),
+    "fold": Wire("base", 1),
+    "on_bad_image": Wire("base", "error", BROKEN, watch="is no image of the formats"),
+    "on_duplicate": Wire("base", "error", LEAKY, watch="are among the training images"),
     "seed": Wire("base", 1),
 }
 STUDENT = {
@@ -295,6 +302,8 @@ def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
     keys |= dict(below("data", DATA, images))
     for place in ("labels", "generations.g1.labels"):
         keys |= {f"{place}.{key}": Wire("labels", v, watch=labels) for key, v in LABELS.items()}
+        given = {f"{place}.ood_filter": "threshold"}
+        keys[f"{place}.ood_keep"] = Wire("labels", 0.5, given, watch=labels)
     keys |= dict(below("generations.g1", STUDENT, weights))
     keys |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
     keys |= dict(below("tasks.t1", TASK, weights))

@@ -35,6 +35,9 @@ def read(data: Data, wanted: Wanted) -> Images:
 
 
 def faults(data: Data) -> Iterator[Fault]:
-    """What the digits cannot be asked for: another size."""
+    """What the digits cannot be asked for: another size, and val images of their own."""
     if data.size not in (0, 8):
         yield Fault("size", f"the digits are 8x8, not {data.size}", "leave it out")
+    if not data.val:
+        what = "0, and the digits bring no val images of their own"
+        yield Fault("val", what, "set it to a share of all images, say 0.2")
