@@ -1,7 +1,8 @@
 """A teacher's probabilities become targets for its student (Xie et al. 2020, arXiv:1911.04252, §3).
 
-The order is fixed: confidence threshold, distribution alignment over all that is kept, most
-confident share of each predicted class, temperature, soft or hard, balance of the classes.
+The order is fixed: images that look foreign (`foreign.py`), confidence threshold, distribution
+alignment over all that is kept, most confident share of each predicted class, temperature, soft or
+hard, balance of the classes.
 Confidence is the largest probability before any sharpening; alignment (Berthelot et al. 2020,
 arXiv:1911.09785) changes it, and which class is predicted, for the steps after it.
 
@@ -9,7 +10,8 @@ The file `data/pseudo_labels/<generation>.safetensors` holds, for M kept images,
 `index` int64 (M,) into the unlabelled split (repeats allowed), `probs` float16 (M, K),
 `label` int64 (M,) the top class (after alignment), `weight` float32 (M,); and as metadata `kind`
 (soft or hard), the hashes of the teacher and of the unlabelled split, the ordered classes, the
-rule, the images that went through the teacher, the schema.
+rule, the images that went through the teacher, its confidence on val and on the unlabelled images,
+what the filter of foreign images did, the schema.
 """
 
 import hashlib
@@ -29,7 +31,7 @@ from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.labelling.rule import Labels
 
-SCHEMA = 2  # 2: `kind`, `images_seen`
+SCHEMA = 3  # 2: `kind`, `images_seen`; 3: `confidence`, `foreign`
 PIECE = 1 << 15  # probabilities at a time: few enough for a core's own cache
 LOST = (1 << 29) - 1  # the bits of a float64 that a float32 has no room for
 
@@ -62,6 +64,7 @@ def make(
     probs: np.ndarray,
     rule: Labels,
     rngs: Sequence[np.random.Generator],
+    passes: np.ndarray | None = None,
 ) -> PseudoLabels:
     """Filter, balance and sharpen.
 
@@ -70,19 +73,19 @@ def make(
         rule: threshold, align, share, temperature, kind, balance.
         rngs: a generator for each class: which of its images a small class repeats. One for each,
             so that the order of the classes does not matter.
+        passes: the images that the filter of foreign ones lets through, bool (N,); None = all.
 
     Returns:
         the rows by class, most confident first, repeats behind.
 
     Raises:
-        UserError: not finite, or nothing is left.
+        UserError: nothing is left.
     """
     confidence, label = _answers(probs)
-    if not np.isfinite(confidence).all():
-        raise UserError("the teacher", "gives probabilities that are not finite", "train it again")
-    kept = confidence >= rule.threshold
+    passes = np.ones(len(probs), dtype=bool) if passes is None else passes
+    kept = passes & (confidence >= rule.threshold)
     if not kept.any():
-        raise _nothing_left(confidence, rule.threshold)
+        raise _nothing_left(confidence[passes], rule.threshold)
     if rule.align == "uniform":
         probs = probs.copy()
         probs[kept] = align(probs[kept], np.full(probs.shape[1], 1 / probs.shape[1]))
@@ -99,14 +102,12 @@ def make(
 
 
 def _answers(probs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of each row the largest probability, `nan` if any is not finite, and its class, both (N,);
-    the large array is read once, a piece at a time."""
+    """Of each row the largest probability and its class, both (N,); the large array is read once, a
+    piece at a time."""
     confidence, label = np.empty(len(probs)), np.empty(len(probs), dtype=np.int64)
     for rows in _pieces(len(probs), probs.shape[1]):
         piece = probs[rows]
         confidence[rows], label[rows] = piece.max(1), piece.argmax(1)
-        if not np.isfinite(piece).all():
-            confidence[rows] = np.nan
     return confidence, label
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from pipeline.core.block import Block, Fault, override_of, repeated
+from pipeline.labelling.foreign import SCORES
 from pipeline.labelling.transforms import TRANSFORMS
 
 
@@ -17,6 +18,17 @@ class Labels(Block):
         min_length=1,
         description="the teacher answers each image under all of these, and the mean of its "
         "probabilities counts; `[identity]` is the plain answer",
+    )
+    ood_filter: Literal[("none", *SCORES)] = Field(
+        "none",
+        description="drop images that look like none of the classes: by their largest probability "
+        "(`threshold`) or by the `energy` of their logits",
+    )
+    ood_keep: float = Field(
+        0.95,
+        gt=0,
+        le=1,
+        description="share of the val images that pass `ood_filter`, which sets its cut",
     )
     threshold: float = Field(ge=0, le=1, description="least confidence (largest probability)")
     align: Literal["none", "uniform"] = Field(

@@ -7,11 +7,13 @@ a plain answer (`labels`).
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.core.errors import UserError
 from pipeline.networks import evaluate
 from pipeline.networks.classifier import Classifier
 
@@ -56,24 +58,42 @@ TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def probabilities(
-    network: Classifier, images: np.ndarray, names: Sequence[str], autocast: Callable
-) -> np.ndarray:
-    """The mean of softmax over the transforms `names`: float64 (N, K), in 0..1.
+class Answers(NamedTuple):
+    """What a teacher says of N images, each the mean over some transforms.
 
-    The order of the names does not matter, to the last bit.
+    Attributes:
+        probs: softmax of its logits z, float64 (N, K), in 0..1.
+        energy: -logsumexp(z), float64 (N,), in nats.
+    """
+
+    probs: np.ndarray
+    energy: np.ndarray
+
+
+def answers(
+    network: Classifier, images: np.ndarray, names: Sequence[str], autocast: Callable
+) -> Answers:
+    """The teacher's answers under the transforms `names`, whose order does not matter, to the last
+    bit.
 
     Args:
         images: uint8 (N, C, H, W), perhaps memory-mapped.
+
+    Raises:
+        UserError: they are not finite.
     """
     num_classes = sum(head.out_features for head in network.heads.values())
-    total = np.zeros((len(images), num_classes))
+    total = Answers(np.zeros((len(images), num_classes)), np.zeros(len(images)))
     for start in range(0, len(images), CHUNK):
-        piece, rows = images[start : start + CHUNK], total[start : start + CHUNK]
+        rows = slice(start, start + CHUNK)
         for name in sorted(names):
-            logits = evaluate.infer(network, _apply(name, piece), autocast)
-            rows += torch.softmax(logits.double(), dim=1).numpy()
-    total /= len(names)
+            logits = evaluate.infer(network, _apply(name, images[rows]), autocast).double()
+            total.probs[rows] += torch.softmax(logits, dim=1).numpy()
+            total.energy[rows] -= torch.logsumexp(logits, dim=1).numpy()
+    for sums in total:
+        sums /= len(names)
+    if not np.isfinite(total.energy).all():  # which any logit that is no number reaches
+        raise UserError("the teacher", "gives logits that are not finite", "train it again")
     return total
 
 

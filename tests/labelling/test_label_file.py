@@ -31,7 +31,7 @@ def path(tmp_path):
 
 def test_the_file_comes_back_as_it_went_in(path):
     read, metadata = pseudo_labels.load(path)
-    assert metadata == {"schema": 2, "kind": "soft", **METADATA}
+    assert metadata == {"schema": 3, "kind": "soft", **METADATA}
     kinds = {"index": np.int64, "probs": np.float16, "label": np.int64, "weight": np.float32}
     for name, kind in kinds.items():
         assert getattr(read, name).dtype == kind
@@ -64,6 +64,6 @@ def test_a_cut_file_is_refused(path, size):
 def test_a_missing_file_and_another_schema_are_refused(path, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no such file"):
         pseudo_labels.load(tmp_path / "nowhere")
-    monkeypatch.setattr(pseudo_labels, "SCHEMA", 3)
-    with pytest.raises(UserError, match="schema 2, this version reads 3"):
+    monkeypatch.setattr(pseudo_labels, "SCHEMA", 4)
+    with pytest.raises(UserError, match="schema 3, this version reads 4"):
         pseudo_labels.load(path)

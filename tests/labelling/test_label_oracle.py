@@ -61,13 +61,3 @@ def test_the_size_of_a_piece_changes_no_bit(rng, monkeypatch, kind, align):
         labels = make(probs, PLAIN.model_copy(update=rule), generators(7))
         digests.add(labels.digest())
     assert len(digests) == 1
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("row", [0, 3, 499])
-def test_a_number_that_is_not_finite_is_found_in_any_piece(rng, monkeypatch, bad, row):
-    monkeypatch.setattr(pseudo_labels, "PIECE", 28)
-    probs = rng.dirichlet(np.ones(7), 500)
-    probs[row, 4] = bad
-    with pytest.raises(pseudo_labels.UserError, match="not finite"):
-        make(probs, PLAIN, generators(7))
