@@ -36,7 +36,7 @@ def test_a_class_named_twice_is_refused(tmp_path):
     assert "'8' is named twice" in line
 
 
-@pytest.mark.parametrize(("key", "value"), [("size", 16), ("val", 0.0), ("test", 0)])
+@pytest.mark.parametrize(("key", "value"), [("size", 16), ("val", 0.0)])
 def test_what_the_digits_lack_is_said_before_anything_runs(tmp_path, key, value):
     (line,) = lines_with(tmp_path, f"data.{key}", value)
     assert_names(line, f"data.{key}")
@@ -244,3 +244,66 @@ def test_a_calibrated_teacher_may_teach_and_its_student_be_extended(tmp_path):
     params = load(write_params(tmp_path, values))
     calibrated = [name for name in params.places() if params.config(name).calibrated]
     assert calibrated == ["m1-teacher", "m2-teacher"]
+
+
+# --- frozen features --------------------------------------------------------------------------
+
+FROZEN = {"features": "frozen"}
+BEGUN = {"pretrained": {"file": "w.pth", "sha256": 64 * "0"}}
+
+
+def with_frozen(name: str, block: str = "", **spec) -> dict:
+    """The tiny params, with a model of frozen features that has these keys besides."""
+    values = tiny_values()
+    model = values[block][name] if block else values[name]
+    model.pop("fine_tune", None)
+    model |= spec | {"training": FROZEN | spec.get("training", {})}
+    return values
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "spec"),
+    [
+        ("teacher", "", BEGUN),
+        ("g1", "generations", {"init": "teacher"}),
+        ("b1", "baselines", BEGUN | {"methods": {}}),
+        ("t1", "tasks", {"methods": {}}),
+        ("teacher", "", BEGUN | {"training": {"num_ops": 0, "shift": 0, "train": "new_head"}}),
+    ],
+)
+def test_frozen_features_go_with_labels_and_pseudo_labels(tmp_path, name, block, spec):
+    load(write_params(tmp_path, with_frozen(name, block, **spec)))
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "spec", "key", "what"),
+    [
+        ("teacher", "", {}, "training.features", "the random features of 'teacher' say little"),
+        ("g1", "generations", {}, "training.features", "the random features of 'g1' say little"),
+        ("m1", "meta_pseudo_labels", {"init": "teacher"}, "training.features", "on views of ima"),
+        ("b1", "baselines", BEGUN, "methods.fixmatch", "fixmatch looks at views of images"),
+        ("t1", "tasks", {}, "methods.lwf", "lwf looks at views of images"),
+        (
+            "teacher",
+            "",
+            BEGUN | {"fine_tune": {"steps": 1, "learning_rate": 0.1, "image_size": 0}},
+            "fine_tune",
+            "trains the whole network",
+        ),
+        ("teacher", "", BEGUN | {"training": {"train": "fc"}}, "training.train", "of the backbone"),
+        *(
+            ("t1", "tasks", {"methods": {}, "training": {key: value}}, f"training.{key}", "none of")
+            for key, value in {
+                "shift": 1,
+                "num_ops": 1,
+                "cutout": 0.5,
+                "magnitude_std": 0.5,
+                "batch_norm": "separate",
+            }.items()
+        ),
+    ],
+)
+def test_what_frozen_features_cannot_go_with_is_refused(tmp_path, name, block, spec, key, what):
+    (line,) = lines_of(tmp_path, with_frozen(name, block, **spec))
+    assert_names(line, f"{block}.{name}.{key}".lstrip("."))
+    assert what in line
