@@ -25,8 +25,8 @@ class UserError(Exception):
 
     @classmethod
     def all(cls, errors: Iterable[UserError]) -> UserError:
-        """One error that reports every line of several, in their order."""
-        return _with_lines([line for error in errors for line in error.lines])
+        """One error that reports every line of several, each once, in their order."""
+        return _with_lines(list(dict.fromkeys(line for e in errors for line in e.lines)))
 
 
 def _with_lines(lines: list[str]) -> UserError:

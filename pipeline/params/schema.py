@@ -47,10 +47,24 @@ class Params(Block):
     final: str = Field(description="the model meant to ship")
     report: Report
 
+    def data_sets(self) -> dict[str, Data | Task]:
+        """The blocks that name classes and their labels, by the data set that is made of them."""
+        return {"base": self.data, **self.tasks}
+
     def all_classes(self) -> list[str]:
         """Those of the base task, then those of each task."""
-        new = [name for task in self.tasks.values() for name in task.classes]
-        return list(dict.fromkeys([*self.data.classes, *new]))
+        names = [name for block in self.data_sets().values() for name in block.classes]
+        return list(dict.fromkeys(names))
+
+    @property
+    def learns_from_unlabelled(self) -> bool:
+        """Whether any model of the base task does."""
+        models = [self.teacher, *self.baselines.values()]
+        return bool(
+            self.generations
+            or self.meta_pseudo_labels
+            or any(model.methods.names for model in models)
+        )
 
     def places(self) -> dict[str, tuple[str, ...]]:
         """Where in the file each model stands, by its name; what a teacher becomes in Meta Pseudo

@@ -10,6 +10,7 @@ classes of a few images one photo more may then change places with another.
 """
 
 import hashlib
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +66,7 @@ def split(images: Images, rule: Rule) -> np.ndarray:
         UserError: a class has too few training images, none is val, or both the source and the
             params say which images are val or test.
     """
-    _check_shares({"val": rule.val, "test": rule.test}, images.brings)
+    check_shares(rule, images.brings)
     place = np.array([_uniform(rule.seed, "split", h) for h in images.sha256])
     order = np.array([_uniform(rule.seed, "labelled", h) for h in images.sha256])
     result = np.full(len(place), "unlabelled", dtype="<U10")
@@ -81,7 +82,8 @@ def split(images: Images, rule: Rule) -> np.ndarray:
     _check_there(result, images, rule)
     training = np.flatnonzero(has_label & (result == "unlabelled"))
     label = images.label[training]
-    _check_enough(label, images.classes, rule)
+    counts = np.bincount(label, minlength=len(images.classes)).tolist()
+    check_enough(dict(zip(images.classes, counts)), rule)
     chosen = training
     if rule.labels_per_class != "all":
         chosen = training[_lowest(order[training], label, rule.labels_per_class)]
@@ -113,18 +115,25 @@ def _check_there(result: np.ndarray, images: Images, rule: Rule) -> None:
         raise UserError.all(errors)
 
 
-def _check_enough(label: np.ndarray, classes: list[str], rule: Rule) -> None:
-    least = 1 if rule.labels_per_class == "all" else rule.labels_per_class
-    counts = np.bincount(label, minlength=len(classes)).tolist()
+def check_enough(counts: Mapping[str, int], rule: Rule) -> None:
+    """Refuse classes with fewer images than shall be labelled.
+
+    Args:
+        counts: training images of each class that have a label.
+
+    Raises:
+        UserError: a line for each such class.
+    """
+    every = rule.labels_per_class == "all"
+    least = 1 if every else rule.labels_per_class
+    less = "val or test, or leave the class out" if every else "labels_per_class, val or test"
     errors = [
         UserError(
             rule.key,
             f"class '{name}' has {num} training images, {least} are asked for",
-            "add images, lower val or test, or leave the class out"
-            if rule.labels_per_class == "all"
-            else "lower labels_per_class, val or test, or add images",
+            f"add images, or lower {less}",
         )
-        for name, num in zip(classes, counts)
+        for name, num in counts.items()
         if num < least
     ]
     if errors:
@@ -139,13 +148,20 @@ def _lowest(order: np.ndarray, label: np.ndarray, num: int) -> np.ndarray:
     return rows[rank < num]
 
 
-def _check_shares(shares: dict[str, float], brings: frozenset[str]) -> None:
-    """Val comes from the source or from a share of the training images, test perhaps from one."""
-    for name, share in shares.items():
+def check_shares(rule: Rule, brings: Collection[str]) -> None:
+    """Val comes from the source or from a share of the training images, test perhaps from one.
+
+    Args:
+        brings: which of val and test the source brings.
+
+    Raises:
+        UserError: both, or no val at all.
+    """
+    for name, share in (("val", rule.val), ("test", rule.test)):
         if share and name in brings:
             what = f"{share:g}, but the source brings its own {name} images"
             raise UserError(f"data.{name}", what, "set it to 0")
-    if not shares["val"] and "val" not in brings:
+    if not rule.val and "val" not in brings:
         what = (
             "0, and the source brings no val images of its own: nothing could say which model is "
             "better, whether a student may ship, or how sure a model may be"
