@@ -133,6 +133,7 @@ TRAINING = {
     "keep": "best",
     "evaluate_every": 1,
     "train": "fc",
+    "features": "frozen",
 }
 
 
@@ -153,13 +154,18 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
             residual = {"tasks.t1.base": "r1"}
         own = f"{place}.training" if place else "training"
         ruined = {f"{own}.{key}": value for key, value in RUINED.items()}
+        unaided = begun | ({f"{model}.methods": {}} if what != "m1" else {})
+        unaided |= {} if place else {"teacher.methods": {}}
         given = {"keep": begun | ruined, "train": begun, "stochastic_depth": residual}
+        given |= {"features": unaided}
         for key, other in TRAINING.items():
             watch = steps if key == "evaluate_every" else weights
             if key == "unlabelled_weight" and what != "g1":
                 watch = "has no teacher's pseudo-labels to weigh"
             if key == "image_size" and what == "t1":
                 watch = "a task keeps the resolution of its base"
+            if key == "features" and what == "m1":
+                watch = "a pair of Meta Pseudo Labels trains on views"
             yield f"{own}.{key}", Wire(what, other, given.get(key, {}), watch=watch)
 
 

@@ -22,6 +22,7 @@ from pipeline.training.images import TrainingImages
 from pipeline.training.learner import HeadLearner, Learner, below
 from pipeline.training.method import Blocks, Method, Setting, build, finish, start
 from pipeline.training.model import ModelConfig
+from pipeline.training.probe import Probe
 from pipeline.training.recipe import Training
 
 
@@ -70,6 +71,9 @@ def extend(job: Extension) -> dict:
     warmup = max((method.warmup_steps for method in methods.values()), default=0)
     evaluate = evaluation(card, run.device)
     depends = [card, job.dataset.card["seal"], warmup]
+    if training.features == "frozen":  # without methods
+        probe = Probe(run.name, network, training, labelled, autocast)
+        return extend_heads(replace(run, depends=depends), probe, card, columns)
     with Trainings(replace(run, depends=depends)) as trainings:
         seen = 0
         if warmup:
@@ -86,6 +90,15 @@ def extend(job: Extension) -> dict:
         card["images_seen"] = seen + learner.images_seen(sizes(streams))
         card["metrics"] = evaluate(learner)
         return write(learner.weights, card, history, memory(methods))
+
+
+def extend_heads(run: Run, probe: Probe, card: dict, columns: slice) -> dict:
+    """`extend`, on features that the base's backbone gave once."""
+    with Trainings(run) as trainings:
+        trained, history = probe.fit(trainings, card, columns=columns)
+        metrics = evaluation(card, run.device)(trained)
+        card |= {"images_seen": probe.images_seen, "metrics": metrics}
+        return write(trained.weights, card, history, {})
 
 
 def folder(job: Extension) -> Path:

@@ -26,6 +26,7 @@ from pipeline.training.learner import Learner
 from pipeline.training.loop import Row
 from pipeline.training.method import Blocks, Setting, build, start
 from pipeline.training.model import ModelConfig
+from pipeline.training.probe import Probe, Trained
 
 if TYPE_CHECKING:  # a teacher is not retrained when labelling changes
     from pipeline.labelling.pseudo_labels import PseudoLabels
@@ -74,11 +75,23 @@ def learn(job: Job) -> dict:
     setting = Setting(run.name, run.seed, network, blocks, training, job.images)
     streams = {"labelled": labelled(job), **pseudo_labelled(job), **start(methods, setting)}
     autocast = machine.configure(run.machine, network, checkpoint.pixels(card))
-    learner = Learner(network, training, {"pseudo": training.unlabelled_weight}, autocast, methods)
+    weights = {"pseudo": training.unlabelled_weight}
+    if training.features == "frozen":
+        probe = Probe(run.name, network, training, streams, autocast)
+        return learn_heads(job, probe, card, weights)
+    learner = Learner(network, training, weights, autocast, methods)
     card["images_seen"] = learner.images_seen(sizes(streams)) + job.images_labelled
     with Trainings(replace(run, depends=depends(job, card))) as trainings:
         history = trainings.fit(learner, streams, evaluation(card, run.device))
         return end(job, trainings, learner, card, history)
+
+
+def learn_heads(job: Job, probe: Probe, card: dict, weights: dict[str, float]) -> dict:
+    """`learn`, on features that the backbone gave once."""
+    card["images_seen"] = probe.images_seen + job.images_labelled
+    with Trainings(replace(job.run, depends=depends(job, card))) as trainings:
+        trained, history = probe.fit(trainings, card, loss_weights=weights)
+        return end(job, trainings, trained, card, history)
 
 
 def begin(job: Job, card: dict) -> tuple[Classifier, dict]:
@@ -171,7 +184,9 @@ def pseudo_labelled(job: Job) -> dict[str, Stream]:
     return {"pseudo": stream}
 
 
-def end(job: Job, trainings: Trainings, learner: Learner, card: dict, history: list[Row]) -> dict:
+def end(
+    job: Job, trainings: Trainings, learner: Learner | Trained, card: dict, history: list[Row]
+) -> dict:
     """Fine-tune a learner if that is asked for, and write the model; returns its card."""
     options = job.config.options.fine_tune
     if options:

@@ -36,11 +36,16 @@ class Model(Block):
     def conflicts(self, config: ModelConfig) -> Iterator[Fault]:
         """What is wrong with this block where it stands."""
         yield from config.faults()
-        train = config.training.train
-        if train != "all" and not self.pretrained and getattr(self, "init", "") != "teacher":
+        frozen, train = config.training.features == "frozen", config.training.train
+        if self.pretrained or getattr(self, "init", "") == "teacher":
+            return
+        fix = "begin with `pretrained`, or with `init: teacher`, or"
+        if frozen:
+            what = f"frozen, the random features of '{config.name}' say little"
+            yield Fault("training.features", what, f"{fix} use trained")
+        elif train != "all":
             what = f"'{train}' leaves random weights of '{config.name}' as they are"
-            fix = "begin with `pretrained`, or with `init: teacher`, or train `all`"
-            yield Fault("training.train", what, fix)
+            yield Fault("training.train", what, f"{fix} train `all`")
 
 
 class Teacher(Model):

@@ -24,6 +24,7 @@ from pipeline.training.loop import Row, train
 
 Evaluate = Callable[[Learner], Row]
 Autocast = Callable[[], AbstractContextManager]
+Seen = Callable[[Tensor], Tensor]
 
 
 class Trainings:
@@ -90,11 +91,12 @@ class Val:
 
     Args:
         device: to hold them on.
+        seen: what networks are shown in their place, of images (N, C, H, W).
     """
 
-    def __init__(self, card: dict, device: torch.device):
+    def __init__(self, card: dict, device: torch.device, seen: Seen = lambda images: images):
         known = tasks.known(card, "val")
-        self._images = torch.cat([task.images for task in known]).to(device)
+        self._images = seen(torch.cat([task.images for task in known]).to(device))
         self._columns = tasks.columns(known) if tasks.is_task_known(card) else None
         self.labels = torch.cat([task.labels for task in known])
 
@@ -105,9 +107,10 @@ class Val:
         return evaluate.task_known(logits, self._columns) if self._columns else logits
 
 
-def evaluation(card: dict, device: torch.device) -> Evaluate:
-    """What measures a learner's weights on the val images of all tasks that its card names."""
-    val = Val(card, device)
+def evaluation(card: dict, device: torch.device, *seen: Seen) -> Evaluate:
+    """What measures a learner's weights on the val images of all tasks that its card names, or on
+    what is `seen` of them."""
+    val = Val(card, device, *seen)
     return lambda learner: scores(val.logits(learner.weights, learner.autocast), val.labels)
 
 

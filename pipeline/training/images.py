@@ -11,6 +11,7 @@ from pipeline.core.errors import UserError
 from pipeline.core.machine import Machine
 from pipeline.data.batches import Stream, View
 from pipeline.data.store import Dataset
+from pipeline.training.features_view import EitherView
 from pipeline.training.recipe import Training
 
 
@@ -33,11 +34,13 @@ class TrainingImages:
 
     @cached_property
     def weak(self) -> View:
-        """Shift, perhaps flip.
+        """Shift, perhaps flip; of frozen features, perhaps those of the mirrored image.
 
         Raises:
             UserError: the shift is not smaller than the images.
         """
+        if self.training.features == "frozen":
+            return EitherView(self.training.flip)
         from pipeline.augment import WeakView  # kornia takes a second that `check` need not wait
 
         _, height, width = self.dataset.image_shape
@@ -48,12 +51,12 @@ class TrainingImages:
 
     @cached_property
     def strong(self) -> View:
-        """The weak view, then RandAugment."""
+        """The weak view, then RandAugment, which frozen features cannot have."""
+        recipe = self.training
+        if not recipe.num_ops or recipe.features == "frozen":
+            return self.weak
         from pipeline.augment import RandAugment, StrongView
 
-        recipe = self.training
-        if not recipe.num_ops:
-            return self.weak
         noise = {"magnitude_std": recipe.magnitude_std, "cutout": recipe.cutout}
         return StrongView(self.weak, RandAugment(n=recipe.num_ops, m=recipe.magnitude, **noise))
 

@@ -11,6 +11,9 @@ from pipeline.core.block import Fault
 from pipeline.networks import NETWORKS
 from pipeline.training.recipe import Training
 
+# keys of the recipe that say nothing to frozen features: a model that has them must not state them
+IN_VAIN = {"shift", "num_ops", "magnitude_std", "cutout", "stochastic_depth", "batch_norm"}
+
 
 @dataclass(frozen=True)
 class ModelConfig:
@@ -57,6 +60,28 @@ class ModelConfig:
         own = "width" in self.options.model_fields_set  # else a parent has said it
         if own and self.width != 1 and not architecture.any_width:
             yield Fault("width", f"'{self.network}' has one width", "set it to 1")
+        if self.training.features == "frozen":
+            yield from self._frozen_faults()
+
+    def _frozen_faults(self) -> Iterator[Fault]:
+        """What cannot go with a backbone that sees every image once."""
+        trained = f"set training.features to trained for '{self.name}'"
+        methods, own = getattr(self.options, "methods", None), self.options.training
+        if methods is None:
+            what = "a pair of Meta Pseudo Labels trains on views of images"
+            yield Fault("training.features", what, trained)
+        for name in methods.names if methods else ():
+            what = f"{name} looks at views of images, of which frozen features have none"
+            yield Fault(f"methods.{name}", what, f"leave it out, or {trained}")
+        if getattr(self.options, "fine_tune", None):
+            what = "it trains the whole network, whose features are frozen"
+            yield Fault("fine_tune", what, f"leave it out, or {trained}")
+        if self.training.train == "fc":
+            what = "'fc' trains layers of the backbone, whose features are frozen"
+            yield Fault("training.train", what, "use all (the heads), or new_head")
+        for key in sorted(IN_VAIN & own.model_fields_set):
+            if getattr(own, key) not in (0, "joint"):
+                yield Fault(f"training.{key}", "frozen features have none of it", "leave it out")
 
 
 def _families(names: Iterator[str]) -> list[str]:

@@ -79,6 +79,12 @@ class Training(Block):
         description="`all` weights, `fc` = the fully connected layers and the heads, or the "
         "`new_head` alone; the others stay as they began",
     )
+    features: Literal["trained", "frozen"] = Field(
+        "trained",
+        description="`frozen`: a linear probe, quick on a CPU: the backbone answers every image "
+        "once, without augmentation (with `flip`, the mirrored one too), and the heads alone are "
+        "trained on that",
+    )
 
     @property
     def num_unlabelled(self) -> int:

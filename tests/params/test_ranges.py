@@ -58,6 +58,7 @@ OUT_OF_RANGE = {
     "training.keep": ["first"],
     "training.evaluate_every": [0],
     "training.train": ["head"],
+    "training.features": ["frosen"],
     "labels.transforms": [[], ["flop"]],
     "labels.ood_filter": ["enrgy"],
     "labels.ood_keep": [0.0, 1.1],
