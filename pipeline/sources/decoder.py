@@ -1,6 +1,6 @@
 """Image files become pixels: in the process that asks, or in one of its own.
 
-`decoding` starts those by this file's path. They import nothing of ours, nor NumPy, and so start in
+`workers` starts those. This file and what it imports of ours import no NumPy, and so they start in
 a tenth of a second.
 """
 
@@ -9,14 +9,18 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import warnings
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "TIFF", "PPM")
-EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "La", "RGBa")
+from pipeline.sources.image_file import opened
+from pipeline.sources.pixel_modes import BadImage, to_rgb
+
+RULES = 1  # of what pixels a file becomes: raise it when they change, and all is decoded anew
 CHANNELS = "RGB"
+SHOWN = 200  # characters of what a library says
 
 
 class Target(NamedTuple):
@@ -34,48 +38,84 @@ class Target(NamedTuple):
     width: int
 
 
-def decode(path: str, size: int) -> tuple[bytes, int, int]:
-    """RGB pixels, channel by channel (3, H, W), upright by the EXIF tag; H and W.
+class Pixels(NamedTuple):
+    """An image.
 
-    With a size the shorter side is resized to it (antialiased bilinear) and the middle kept.
+    Attributes:
+        data: RGB pixels, channel by channel (3, height, width).
+        kinds: what was done to make them so: see `pixel_modes`.
+    """
+
+    data: bytes
+    height: int
+    width: int
+    kinds: list[str]
+
+
+class Result(NamedTuple):
+    """What came of a file.
+
+    Attributes:
+        sha256: the image's identity; "" where there is a fault.
+        fault: what is wrong with the file.
+        lasts: whether the same file will give the same again; a disk's error may not.
+    """
+
+    sha256: str
+    height: int = 0
+    width: int = 0
+    kinds: tuple[str, ...] = ()
+    fault: str = ""
+    lasts: bool = True
+
+
+def decode(path: str, size: int) -> Pixels:
+    """The pixels of a regular file.
+
+    With a size the shorter side is resized to it (antialiased bilinear) and the middle kept. A JPEG
+    whose shorter side is 4 times the size or more is decoded at 1/2, 1/4 or 1/8 of its own, of at
+    least twice the size: several times as quick for photos.
 
     Raises:
-        Exception: of any kind; a bad EXIF tag is a SyntaxError.
+        BadImage: see `opened` and `to_rgb`.
+        Exception: of any kind, where the file is broken.
     """
-    with Image.open(path, formats=FORMATS) as image:
-        if image.mode not in EIGHT_BITS:  # their conversion to RGB saturates
-            raise ValueError(f"is of mode {image.mode}, not eight bits a channel")
-        upright = ImageOps.exif_transpose(image).convert("RGB")
-    if size and upright.size != (size, size):
-        upright = ImageOps.fit(upright, (size, size), Image.Resampling.BILINEAR)
-    pixels = b"".join(upright.tobytes("raw", channel) for channel in CHANNELS)
-    return pixels, upright.height, upright.width
+    with warnings.catch_warnings(), opened(path) as image:
+        warnings.simplefilter("ignore")  # Pillow's, of odd files
+        if size and image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
+            image.draft(None, (2 * size, 2 * size))
+        rgb, kinds = to_rgb(image)
+    if size and rgb.size != (size, size):
+        rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
+    data = b"".join(rgb.tobytes("raw", channel) for channel in CHANNELS)
+    return Pixels(data, rgb.height, rgb.width, kinds)
 
 
-def identity(pixels: bytes, shape: tuple[int, int, int]) -> str:
+def identity(pixels: bytes | memoryview, shape: tuple[int, int, int]) -> str:
     """The SHA-256 of an image's shape (C, H, W) and pixels: who it is, whatever its file's name."""
-    return hashlib.sha256(str(shape).encode() + pixels).hexdigest()
+    digest = hashlib.sha256(str(shape).encode())
+    digest.update(pixels)
+    return digest.hexdigest()
 
 
-def store(
-    first: int, paths: list[str], target: Target
-) -> list[tuple[str, tuple[int, int] | None, str]]:
+def store(first: int, paths: list[str], target: Target) -> list[Result]:
     """Decode files into the rows of the target from `first` on.
 
-    Returns:
-        for each its identity, height and width, and what is wrong with it: "" if nothing is.
+    Raises:
+        OSError: of the target's disk.
     """
     return [_store(row, path, target) for row, path in enumerate(paths, first)]
 
 
-def _store(row: int, path: str, target: Target) -> tuple[str, tuple[int, int] | None, str]:
+def _store(row: int, path: str, target: Target) -> Result:
     try:
-        pixels, height, width = decode(path, target.size)
+        data, height, width, kinds = decode(path, target.size)
     except Exception as error:  # a broken file can fail in any way
-        return "", None, _reason(error)
+        lasts = getattr(error, "errno", None) is None and not isinstance(error, MemoryError)
+        return Result("", fault=reason(error), lasts=lasts)
     if (height, width) == (target.height, target.width):
-        _write_all(target.file, pixels, row * len(pixels))
-    return identity(pixels, (len(CHANNELS), height, width)), (height, width), ""
+        _write_all(target.file, data, row * len(data))
+    return Result(identity(data, (len(CHANNELS), height, width)), height, width, tuple(kinds))
 
 
 def _write_all(file: int, pixels: bytes, offset: int) -> None:
@@ -86,16 +126,17 @@ def _write_all(file: int, pixels: bytes, offset: int) -> None:
         rest, offset = rest[num:], offset + num
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, UnidentifiedImageError):
-        return f"is no image of the formats {', '.join(FORMATS)}"
-    if isinstance(error, ValueError):
+def reason(error: Exception) -> str:
+    """What is wrong with a file, in a line."""
+    if isinstance(error, BadImage):
         return str(error)
-    return f"cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    line = "".join(c if c.isprintable() else "?" for c in said.splitlines()[0][:SHOWN])
+    return f"cannot be read ({line})"
 
 
 def serve(asked: Connection, target: Target) -> None:
-    """Answer each job, the arguments of `store`, with its result or with what the disk said, until
+    """Answer each job, the arguments of `store`, with its results or with what the disk said, until
     whoever asks is gone."""
     while True:
         try:
@@ -122,7 +163,8 @@ def end_with_parent() -> None:
         ctypes.CDLL(None).prctl(parent_death_signal, signal.SIGKILL)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Of a process of its own: numbers of its connection and its target."""
     end_with_parent()
     descriptor, *numbers = map(int, sys.argv[1:])
     serve(Connection(descriptor), Target(*numbers))

@@ -1,153 +1,150 @@
-"""Many image files decoded into one file, by as many processes as there are cores.
+"""Many image files decoded: those not known from before, into a file that is kept.
 
-Every image has its row from the start, so that the bytes do not depend on how many there are.
+Every file has its row before it is decoded, so that the bytes do not depend on how many processes
+there are.
 """
 
 from __future__ import annotations
 
-import math
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
-from multiprocessing import Pipe
-from multiprocessing.connection import Connection, wait
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.core import files, machine
-from pipeline.core.errors import UserError
-from pipeline.sources import decoder
-from pipeline.sources.decoder import CHANNELS, Target
+from pipeline.core import files
+from pipeline.running.progress import progress
+from pipeline.sources import decoded_cache, decoder, workers
+from pipeline.sources.decoded_cache import NO_ROW, DecodedCache, Entry
+from pipeline.sources.decoder import CHANNELS, Result, Target
+from pipeline.sources.stamps import Stamp, Stamps
+from pipeline.sources.workers import Job
 
-JOB = 64  # files
-WORTH = 0.5  # seconds of work, from which on it is shared: a process starts in a tenth of one
+JOB, JOB_BYTES = 64, 16 * 2**20  # at most so many files, and bytes of files, at a time
 
 
 class Decoded(NamedTuple):
     """What came of N files.
 
     Attributes:
-        image: uint8 (N, 3, H, W), memory-mapped from a file without a name, which is gone when
-            this is; None if not all files are images of one size.
-        sha256: their identities, (N,).
+        image: uint8 (M, 3, H, W), memory-mapped; in any order, perhaps others too.
+        row: where each file's image stands in `image`, int64 (N,); -1 for a file that cannot be
+            read, or whose image is of another size than H x W.
+        sha256: their identities, (N,); "" for a file that cannot be read.
         sizes: all heights and widths met.
-        faults: rows that cannot be read, and why.
+        faults: what is wrong with files that cannot be read, by their place among the N.
+        converted: how many files were made RGB of eight bits, upright, and from what: see
+            `pixel_modes`.
     """
 
-    image: np.ndarray | None
+    image: np.ndarray
+    row: np.ndarray
     sha256: list[str]
     sizes: set[tuple[int, int]]
     faults: dict[int, str]
+    converted: dict[str, int]
 
 
-def decode_all(paths: Sequence[str], size: int, scratch: Path) -> Decoded:
-    """Decode files into a file of the folder `scratch`.
+def decode_all(root: Path, paths: Sequence[str], size: int) -> Decoded:
+    """Decode files, but for those that were decoded before and have not changed since.
+
+    One process at a time decodes the files of a folder; others wait for it.
 
     Args:
-        size: see `decoder.decode`.
+        root: a folder; nothing outside of it is read.
+        paths: of the files, from the root on; each may come more than once.
+        size: see `decoder.decode`. With 0 the first file that is an image says what size H x W is.
 
     Raises:
-        UserError: the disk is full, the folder cannot be written to, or a process was ended.
+        UserError: the disk is full, the project's folder cannot be written to, or a process was
+            ended. What was decoded until then is kept.
     """
-    height, width = _size_of_first(paths, size)
-    shape = (len(paths), len(CHANNELS), height, width)
-    sha256, sizes, faults = [""] * len(paths), set(), {}
-    with files.disk_errors(scratch / "images", math.prod(shape)):
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            target = Target(file.fileno(), size, height, width)
-            with closing(_answers(paths, target)) as answers:
-                for row, (sha256[row], found, fault) in answers:
-                    faults |= {row: fault} if fault else {}
-                    sizes |= {found} if found else set()
-            whole = not faults and len(sizes) == 1
-            image = np.memmap(file, np.uint8, "r", shape=shape) if whole else None
-    return Decoded(image, sha256, sizes, dict(sorted(faults.items())))
+    root = root.absolute()
+    stamps, faults = _looked_at(Stamps(root), paths)
+    height, width = _size_of_first(root, stamps, size)
+    num_bytes = len(stamps) * len(CHANNELS) * height * width
+    kept = decoded_cache.opened(root, size, height, width)
+    with files.disk_errors(decoded_cache.folder(root, size) / "images", num_bytes), kept as cache:
+        faults |= _fill(cache, root, stamps, size)
+        cache.drop_stale(stamps.keys() - faults.keys(), Stamps(root).of)
+        entries = {path: cache[path] for path in stamps if path not in faults}
+        return _decoded(paths, entries, faults, cache.image())
 
 
-def _size_of_first(paths: Sequence[str], size: int) -> tuple[int, int]:
-    """Height and width to store images at: those of the first file that is one, or `size`."""
+def _looked_at(stamps: Stamps, paths: Sequence[str]) -> tuple[dict[str, Stamp], dict[str, str]]:
+    """Stamps of the files that are to be opened, and what is wrong with the others."""
+    found = {path: stamps.of(path) for path in dict.fromkeys(paths)}
+    faults = {path: what for path, what in found.items() if isinstance(what, str)}
+    return {path: found[path] for path in found if path not in faults}, faults
+
+
+def _size_of_first(root: Path, paths: Iterable[str], size: int) -> tuple[int, int]:
+    """Height and width to keep images at: those of the first file that is one, or `size`."""
     for path in () if size else paths:
         with suppress(Exception):
-            return decoder.decode(path, 0)[1:]
+            first = decoder.decode(str(root / path), 0)
+            return first.height, first.width
     return size, size
 
 
-def _answers(paths: Sequence[str], target: Target) -> Iterator[tuple[int, tuple]]:
-    """The row and the answer of each file, in any order: decoded here as long as little is left,
-    then by other processes."""
-    jobs = ((row, list(paths[row : row + JOB])) for row in range(0, len(paths), JOB))
-    num, started = _processes(), time.perf_counter()
-    for first, job in jobs:
-        yield from enumerate(decoder.store(first, job, target), first)
-        done = first + len(job)
-        left = (time.perf_counter() - started) / done * (len(paths) - done)
-        if num > 1 and left > WORTH:
-            break
-    else:
-        return
-    with _decoders(num, target) as decoders:
-        yield from _shared_out(jobs, decoders)
+def _fill(cache: DecodedCache, root: Path, stamps: dict[str, Stamp], size: int) -> dict[str, str]:
+    """Decode what the cache does not have.
 
-
-def _processes() -> int:
-    """As many as the machine's settings say, else as cores that this process may use."""
-    return machine.load().threads or machine.cores()
-
-
-@contextmanager
-def _decoders(num: int, target: Target) -> Iterator[list[Connection]]:
-    """Connections to so many processes of `decoder`, which are gone at the end of the context.
-
-    They end too when this process is killed: then they read the end of their connection. Ctrl-C in
-    a terminal is for this process alone, which ends them.
+    Returns:
+        what is wrong with files, where it is not for the cache to keep: a disk may read them again.
     """
-    with ExitStack() as stack:
-        ours = []
-        for _ in range(num):
-            connection, theirs = Pipe()
-            stack.enter_context(connection)
-            with theirs:
-                numbers = map(str, (theirs.fileno(), *target))
-                process = subprocess.Popen(
-                    [sys.executable, "-P", decoder.__file__, *numbers],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(), target.file),
-                    process_group=0,
-                )
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            ours.append(connection)
-        yield ours
+    passing = {}
+    with progress(len(stamps), 0, "images", "image") as bar:
+        new = dict(stamps)
+        for path in cache.checked(stamps):
+            del new[path]
+            bar.update()
+        paths, first = list(new), cache.num_rows
+        target = Target(cache.fileno(), size, *cache.shape[1:])
+        with closing(workers.results(_jobs(root, new, first), target)) as answers:
+            for job, results in answers:
+                done = dict(zip(paths[job.first - first :], results))
+                cache.add(list(_entries(done, job.first, stamps, cache.shape)))
+                passing |= {path: result.fault for path, result in done.items() if not result.lasts}
+                bar.update(len(done))
+    return passing
 
 
-def _shared_out(
-    jobs: Iterator[tuple[int, list[str]]], decoders: list[Connection]
-) -> Iterator[tuple[int, tuple]]:
-    """The next job goes to whoever is free."""
-    busy = {}
-    for connection, job in zip(decoders, jobs):
-        busy[connection] = job
-        with suppress(ConnectionError):  # its end is read below
-            connection.send(job)
-    while busy:
-        for free in wait(list(busy)):
-            first, paths = busy.pop(free)
-            try:
-                answer = free.recv()
-            except (EOFError, ConnectionError):
-                what = f"the process that decoded it, or one of the {len(paths)} from it on, ended"
-                fix = "free some memory, or take out the file that ends it, and run again"
-                raise UserError(paths[0], what, fix) from None
-            if job := next(jobs, None):
-                busy[free] = job
-                with suppress(ConnectionError):  # its end is read above
-                    free.send(job)
-            if isinstance(answer, OSError):
-                raise answer
-            yield from enumerate(answer, first)
+def _jobs(root: Path, stamps: dict[str, Stamp], first: int) -> list[Job]:
+    """For the rows from `first` on: photos of many bytes are few a job."""
+    jobs, num_bytes = [], 0
+    for row, (path, stamp) in enumerate(stamps.items(), first):
+        if not jobs or len(jobs[-1].paths) == JOB or num_bytes + stamp.num_bytes > JOB_BYTES:
+            jobs.append(Job(row, []))
+            num_bytes = 0
+        jobs[-1].paths.append(f"{root}/{path}")
+        num_bytes += stamp.num_bytes
+    return jobs
+
+
+def _entries(
+    done: dict[str, Result], first: int, stamps: dict[str, Stamp], shape: tuple[int, int, int]
+) -> Iterator[Entry]:
+    """Of the files of a job whose results last."""
+    for row, (path, result) in enumerate(done.items(), first):
+        if result.lasts:
+            sha256, height, width, kinds, fault, _ = result
+            row = row if (height, width) == shape[1:] and not fault else NO_ROW
+            yield Entry(path, *stamps[path], row, sha256, height, width, list(kinds), fault)
+
+
+def _decoded(
+    paths: Sequence[str], entries: dict[str, Entry], faults: dict[str, str], image: np.ndarray
+) -> Decoded:
+    faults = faults | {entry.path: entry.fault for entry in entries.values() if entry.fault}
+    good = [None if path in faults else entries[path] for path in paths]
+    return Decoded(
+        image=image,
+        row=np.array([entry.row if entry else NO_ROW for entry in good], dtype=np.int64),
+        sha256=[entry.sha256 if entry else "" for entry in good],
+        sizes={(entry.height, entry.width) for entry in good if entry},
+        faults={place: faults[path] for place, path in enumerate(paths) if path in faults},
+        converted=dict(sorted(Counter(k for e in good if e for k in e.kinds).items())),
+    )

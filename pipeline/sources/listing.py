@@ -70,7 +70,7 @@ class Listing(NamedTuple):
         if not self.files:
             fix = "put a folder of images for each class there"
             raise UserError(str(self.root), "holds no images", fix)
-        decoded = _decode_all(self.root, [file.path for file in self.files], data.size)
+        decoded = decode_all(self.root, [file.path for file in self.files], data.size)
         skipped = {self.files[row].path: why for row, why in decoded.faults.items()}
         self._check(decoded, {} if data.on_bad_image == "skip" else skipped)
         good = [row for row in range(len(self.files)) if row not in decoded.faults]
@@ -101,16 +101,6 @@ class Listing(NamedTuple):
             some = ", ".join(f"{width}x{height}" for height, width in sizes[:3])
             what = f"images of {len(sizes)} sizes ({some}{', ...' if len(sizes) > 3 else ''})"
             raise UserError(str(self.root), what, "set data.size, the side to store them at")
-
-
-def _decode_all(root: Path, paths: list[str], size: int):  # until decoding says as much itself
-    from types import SimpleNamespace
-
-    from pipeline.data import store
-
-    made = decode_all([f"{root}/{path}" for path in paths], size, store.PREPARED)
-    row = np.arange(len(paths))
-    return SimpleNamespace(**made._asdict(), row=row, converted={})
 
 
 def shortened(where: str, faults: list[UserError], what: str) -> list[UserError]:
