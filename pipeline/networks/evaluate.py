@@ -1,6 +1,6 @@
 """The one evaluator: what a model says of images, and how right it is."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -34,7 +34,8 @@ def infer(
         float32 logits (N, K) on the CPU.
     """
     device = next(network.parameters()).device
-    batch_size = batch_size or at_a_time(network, images[:1].shape[2:], device)
+    height, width = images[:1].shape[2:]
+    batch_size = batch_size or at_a_time(max(network.image_size**2, height * width), device)
     was_training = network.training
     network.eval()
     logits = []
@@ -48,9 +49,8 @@ def infer(
     return torch.cat(logits) if logits else torch.empty(0, num_classes)
 
 
-def at_a_time(network: Classifier, size: Sequence[int], device: torch.device) -> int:
-    """Images of a height and width that a network on a device takes best at once."""
-    pixels = network.image_size**2 or size[0] * size[1]
+def at_a_time(pixels: int, device: torch.device) -> int:
+    """Images of so many pixels that a network on a device takes best at once."""
     return max(1, BATCH_SIZE.get(device.type, 512) * SMALL // max(pixels, SMALL))
 
 

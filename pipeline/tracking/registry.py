@@ -8,8 +8,8 @@ from typing import Any
 from filelock import FileLock
 
 from pipeline.core import files, machine
-from pipeline.networks import checkpoint
-from pipeline.tracking import servable as export
+from pipeline.networks import checkpoint, temperature
+from pipeline.networks import servable as export
 from pipeline.tracking.tracker import NullTracker, uri
 
 CHAMPION = "champion"
@@ -39,6 +39,7 @@ def _promote(client: Any, run_id: str, model: str, name: str, val_acc: float) ->
         "model.sha256": card["sha256"],
         "val_acc": f"{val_acc:.6f}",
         "val_digest": files.digest([val, scenario]),
+        "temperature": f"{temperature.of(card):g}",
         "classes": json.dumps(checkpoint.classes(card)),
         "name": name,
     }
@@ -72,8 +73,10 @@ def better(champion: Mapping[str, str] | None, candidate: Mapping[str, str]) -> 
 
 
 def _known(client: Any, model: str, tags: Mapping[str, str]) -> str | None:
-    """The version of the same weights measured on the same images, if there is one."""
-    same = [f"tags.`{key}` = '{tags[key]}'" for key in ("model.sha256", "val_digest")]
+    """The version of the same weights, calibrated and measured on the same images, if there is
+    one."""
+    keys = ("model.sha256", "val_digest", "temperature")
+    same = [f"tags.`{key}` = '{tags[key]}'" for key in keys]
     versions = client.search_model_versions(" and ".join([f"name = '{model}'", *same]))
     return versions[0].version if versions else None
 
@@ -95,7 +98,7 @@ def _log(run_id: str, model: str, network: Any, card: dict) -> str:
     from mlflow.models import infer_signature
 
     images = export.example(card)
-    servable = export.Servable(network)
+    servable = export.Servable(network, card)
     probabilities = servable(_tensor(images)).detach().numpy()
     mlflow.set_tracking_uri(uri())
     with mlflow.start_run(run_id=run_id):

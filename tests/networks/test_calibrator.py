@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from pipeline.networks import checkpoint
 from pipeline.networks.frozen import freeze
-from pipeline.tracking.servable import Servable
+from pipeline.networks.servable import Servable
 
 
 def calibrated(width=16) -> dict:
@@ -54,7 +54,7 @@ def test_it_comes_back_bit_for_bit(tmp_path):
 def test_what_is_served_goes_through_it():
     network = checkpoint.build(calibrated())
     stirred(network.calibrator)
-    servable, images = Servable(network), torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
+    servable, images = Servable(network, calibrated()), torch.zeros(4, 1, 8, 8, dtype=torch.uint8)
     dynamic = ({0: torch.export.Dim("batch", min=1)},)
     exported = torch.export.export(servable, (images,), dynamic_shapes=dynamic).module()
     more = torch.randint(0, 256, (7, 1, 8, 8), dtype=torch.uint8)

@@ -15,8 +15,8 @@ from pipeline.core.machine import Machine
 from pipeline.networks import NETWORKS, checkpoint
 from pipeline.networks.checkpoint import check_images
 from pipeline.networks.classifier import Classifier
+from pipeline.networks.servable import Servable
 from pipeline.networks.torchvision import LEAST_SIDE, NAMES, TORCHVISION, build
-from pipeline.tracking.servable import Servable
 
 EVERY = pytest.mark.parametrize("name", NAMES)
 SMALLEST = """
@@ -262,7 +262,8 @@ def test_every_weight_of_a_model_gets_a_gradient():
 
 
 def test_what_is_served_can_be_exported_with_any_number_of_grey_images():
-    network = Servable(checkpoint.build(card("torchvision/resnet18", (1, 8, 8)))).eval()
+    given = card("torchvision/resnet18", (1, 8, 8))
+    network = Servable(checkpoint.build(given), given)
     images = torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8)
     batch = ({0: torch.export.Dim("batch", min=1)},)
     exported = torch.export.export(network, (images,), dynamic_shapes=batch).module()

@@ -65,6 +65,13 @@ def record(ships: str, val_acc: float, register: bool = True) -> str:
     return tracking.record_pipeline(asked, metrics, {}, Verdict(ships, ["because"]), Path("report"))
 
 
+def recalibrate(name: str, temperature: float) -> None:
+    """Another temperature in a card: the same weights answer otherwise."""
+    card = checkpoint.read_card(f"models/{name}")
+    card["metrics"]["temperature"] = temperature
+    files.write_sealed(f"models/{name}/card.json", {k: v for k, v in card.items() if k != "seal"})
+
+
 def champion():
     from mlflow import MlflowClient
 
@@ -82,6 +89,9 @@ def test_the_champion_moves_to_a_better_model_and_not_to_a_worse(tracked):
     assert int(champion().version) == 3
     assert "left alone" in record("teacher", 0.9, register=False)
     assert champion().tags["name"] == "g2"
+    recalibrate("g2", 9.0)
+    assert "same model" in record("g2", 0.6) and int(champion().version) == 4
+    assert champion().tags["temperature"] == "9"
 
 
 def test_what_is_registered_agrees_with_infer_at_any_batch_size(tracked):
@@ -91,8 +101,10 @@ def test_what_is_registered_agrees_with_infer_at_any_batch_size(tracked):
     mlflow.set_tracking_uri(tracking.uri())
     served = mlflow.pyfunc.load_model("models:/lineage-digits@champion")
     images = tasks.dataset("base").array("val").copy()
-    network, _ = checkpoint.load("models/g2")
-    wanted = torch.softmax(evaluate.infer(network, images), 1).numpy()
+    network, card = checkpoint.load("models/g2")
+    fitted = card["metrics"]["temperature"]
+    assert abs(fitted - 1) > 0.1, "else this shows nothing of it"
+    wanted = torch.softmax(evaluate.infer(network, images) / fitted, 1).numpy()
     for num in (1, 5, len(images)):
         np.testing.assert_allclose(served.predict(images[:num]), wanted[:num], atol=1e-5)
 
