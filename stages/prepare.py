@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline import tracking
 from pipeline.params.check import load
 from pipeline.running.entry import enter, no_argument
+from pipeline.sources.data_report import say
 from pipeline.sources.prepare import prepare
 
 
@@ -14,7 +15,7 @@ def main(argv: Sequence[str] = ()) -> None:
     params = load()
     data, known = params.data, params.all_classes()
     dataset = prepare(data, "base", data.classes, data.labels_per_class, known)
-    print(f"prepare: {dataset.describe()}")
+    say("prepare", dataset)
     with tracking.stage_run("prepare") as tracker:
         tracking.record_data(tracker, data.model_dump(), dataset.card, dataset.folder)
 

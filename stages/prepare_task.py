@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipeline import tracking
 from pipeline.params.check import load
 from pipeline.running.entry import argument, enter
+from pipeline.sources.data_report import say
 from pipeline.sources.prepare import prepare
 
 
@@ -15,7 +16,7 @@ def main(argv: Sequence[str] = ()) -> None:
     task = params.tasks[name]
     known = params.all_classes()
     dataset = prepare(params.data, name, task.classes, task.labels_per_class, known)
-    print(f"prepare_task@{name}: {dataset.describe()}")
+    say(f"prepare_task@{name}", dataset)
     options = params.data.model_dump() | task.model_dump(include={"classes", "labels_per_class"})
     with tracking.stage_run(f"prepare_task@{name}") as tracker:
         tracking.record_data(tracker, options, dataset.card, dataset.folder)

@@ -49,11 +49,13 @@ class Notes(NamedTuple):
         skipped: files that are no images or broken ones, and why.
         converted: images by what was done to make them 8-bit RGB, e.g. `CMYK`.
         ignored: files and folders that were left out, by kind.
+        sizes: files by their own width and height, the most frequent first.
     """
 
     skipped: Mapping[str, str] = NONE
     converted: Mapping[str, int] = NONE
     ignored: Mapping[str, int] = NONE
+    sizes: Mapping[tuple[int, int], int] = NONE
 
 
 class Found(NamedTuple):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from pipeline.core.block import LabelsPerClass
 from pipeline.data import store
-from pipeline.sources import SOURCES, splits
+from pipeline.sources import SOURCES, data_report, findings, splits
 from pipeline.sources.copies import without_copies
 from pipeline.sources.images import Wanted
 from pipeline.sources.options import Data
@@ -46,9 +46,10 @@ def prepare(
     copies = without_copies(images, remove=data.on_duplicate == "remove")
     images = images.take(copies.kept)
     parts = splits.split(images, Rule.of(data, labels_per_class, block(task)))
-    shutil.rmtree(store.PREPARED / task, ignore_errors=True)
-    return store.save(
-        store.PREPARED / task,
+    folder = store.PREPARED / task
+    shutil.rmtree(folder, ignore_errors=True)
+    dataset = store.save(
+        folder,
         images.image,
         images.label,
         parts,
@@ -58,3 +59,6 @@ def prepare(
         rows=images.row,
         copies=sum(copies.left_out.values()),
     )
+    found = findings.write(folder, data, images.notes, copies, [])
+    data_report.write(dataset, found)
+    return dataset

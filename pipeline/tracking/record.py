@@ -47,7 +47,8 @@ def record_data(
     counts = {split: sum(classes.values()) for split, classes in card["counts"].items()}
     tracker.metrics({f"images/{split}": count for split, count in counts.items()})
     tracker.tags({"output.sha256": card["seal"]})
-    tracker.artifact(folder / "dataset.json")
+    for name in ("dataset.json", "findings.json", "report.html"):
+        tracker.artifact(folder / name)
 
 
 def record_model(tracker: NullTracker, card: Mapping[str, Any]) -> None:

@@ -1,0 +1,83 @@
+"""What `prepare` found is in findings.json and on a page; test images are not shown."""
+
+import re
+
+import numpy as np
+import pytest
+from conftest import tiny_values, write_params
+from PIL import Image
+
+from pipeline.pages.thumbnails import thumbnail
+from pipeline.params.check import load
+from pipeline.sources import data_report, findings
+from pipeline.sources.prepare import prepare
+
+
+def draw(path, rng, size=(12, 10)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(rng.integers(0, 256, (*size, 3), dtype=np.uint8)).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path, rng, monkeypatch):
+    """Photos with every kind of thing to find."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("cat", "<b>dog</b>"):
+        for number in range(30):
+            draw(tmp_path / "photos/train" / name / f"{number:02d}.png", rng)
+        for number in range(4):
+            draw(tmp_path / "photos/test" / name / f"{number}.png", rng)
+    for number in range(40):
+        draw(tmp_path / "photos/crowd" / f"{number:02d}.png", rng)
+    (tmp_path / "photos/train/cat/bad.jpg").write_bytes(b"no image")
+    (tmp_path / "photos/train/cow").mkdir()
+    (tmp_path / "photos/train/cat/.hidden").touch()
+    photos = tmp_path / "photos"
+    (photos / "crowd/copy.png").write_bytes((photos / "test/cat/0.png").read_bytes())
+    return tmp_path
+
+
+def prepared(folder, **changes):
+    values = tiny_values() | {"tasks": {}, "final": "g2"}
+    values["data"] |= {"source": "folder", "root": "photos", "classes": ["cat", "<b>dog</b>"]}
+    values["data"] |= {"labels_per_class": "all", "unlabelled": ["crowd"], "test": 0.0, "size": 8}
+    values["data"] |= {"on_bad_image": "skip"} | changes
+    data = load(write_params(folder, values)).data
+    return prepare(data, "base", data.classes, data.labels_per_class)
+
+
+def test_findings_say_what_became_of_every_file(folder):
+    found = findings.read(prepared(folder).folder)
+    assert list(found["skipped"]) == ["train/cat/bad.jpg"]
+    assert found["ignored"]["hidden files and folders"] == 1
+    assert found["ignored"]["folders of classes that params do not name"] == 1
+    assert found["copies"] == [["unlabelled", "test", 1]]
+    said = findings.warnings(found)
+    assert "1 files cannot be read and are left out" in said
+    assert "1 unlabelled images are test images too and are left out" in said
+
+
+def test_the_page_counts_and_shows_images_but_none_of_test(folder):
+    dataset = prepared(folder)
+    text = (dataset.folder / data_report.NAME).read_text("utf-8")
+    assert "<b>dog" not in text and "&lt;b&gt;dog&lt;/b&gt;" in text
+    assert "train/cat/bad.jpg" in text and "40 images whose class nobody knows" in text
+    shown = set(re.findall(r'<img src="([^"]+)"', text))
+    assert len(shown) == 2 * data_report.SHOWN * 2
+    of = {name: {thumbnail(i) for i in dataset.array(name)} for name in ("test", "unlabelled")}
+    assert not shown & of["test"] and len(shown & of["unlabelled"]) == 2 * data_report.SHOWN
+    row = re.search(r"<tr><td>cat</td>\s*((?:<td.*\s*)+?)</tr>", text)[1]
+    counts = [dataset.card["counts"][name]["cat"] for name in ("labelled", "val", "test")]
+    assert [int(n) for n in re.findall(r">(\d+)<", row)] == counts
+
+
+def test_a_person_is_told_and_warned(folder, capsys):
+    data_report.say("prepare", prepared(folder))
+    said = capsys.readouterr()
+    assert said.out.startswith("prepare: ") and "report.html" in said.out
+    assert said.err.count("warning: ") == 2
+
+
+def test_the_same_images_make_the_same_page(folder):
+    one = (prepared(folder).folder / data_report.NAME).read_bytes()
+    assert (prepared(folder).folder / data_report.NAME).read_bytes() == one
