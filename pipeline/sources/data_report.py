@@ -23,6 +23,7 @@ def write(dataset: Dataset, found: dict) -> None:
     Args:
         found: see `findings`.
     """
+    of = dataset.card["counts"]
     page = environment(TEMPLATES).get_template("data_report.html")
     text = page.render(
         found=found,

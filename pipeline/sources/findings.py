@@ -2,8 +2,8 @@
 
 `findings.json` beside the data set holds it: `source`, `root`; `skipped`: path -> why; `converted`
 and `ignored`: kind -> number; `copies`: rows of where an exact copy stood, where the one that stays
-does, and how many; `near_duplicates`: rows of two paths, their splits and how alike they are, -1..1;
-`sizes`: rows of width, height and number of files.
+does, and how many; `near_duplicates`: rows of two paths, their splits and how alike they are, up to
+1; `sizes`: rows of width, height and number of files.
 """
 
 from __future__ import annotations
