@@ -30,7 +30,7 @@ def write(dataset: Dataset, found: dict) -> None:
         warnings=findings.warnings(found),
         task=dataset.folder.name,
         shape=dataset.image_shape,
-        splits=SPLITS,
+        splits=list(SPLITS),
         num={name: dataset.num(name) for name in SPLITS},
         rows=[
             (name, [dataset.card["counts"][s][name] for s in SPLITS]) for name in dataset.classes
