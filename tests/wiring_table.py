@@ -97,6 +97,7 @@ def registered(folder: Path, what: str) -> str:
 # --- the keys of a model's training -----------------------------------------------------------
 
 PSEUDO_LABEL = {"start_step": 0, "ramp_steps": 0}
+SMALL_MODEL = {"network": "small_cnn", "width": 0.25}
 BEGUN = {  # weights to begin with that are worth keeping, by the block of a model
     "teacher": {"pretrained": "one"},
     "generations.g1": {"init": "teacher"},
@@ -253,6 +254,7 @@ DATA = {
     "source": Wire("base", "folder", also=PHOTOS),
     "root": Wire("base", "others", PHOTOS),
     "unlabelled": Wire("base", ["crowd"], PHOTOS),
+    "manifest": Wire("base", ["labels.csv"], PHOTOS | {"unlabelled": ["crowd"]}),
     "size": Wire("base", 4, PHOTOS),
     "classes": Wire("base", [0, 1, 2]),
     "labels_per_class": Wire("base", 4),
@@ -290,6 +292,16 @@ TASK = {
 }
 
 
+def brought(teacher: dict, b1: dict) -> Iterator[tuple[str, Wire]]:
+    """Models taken as they are, each in the place of the other."""
+    for place, other, weights_of in (("teacher", "b1", b1), ("baselines.b1", "teacher", teacher)):
+        block = {"folder": f"models/{other}", "sha256": weights_of["sha256"]}
+        spec = {f"{place}": SMALL_MODEL | {"from": block}}
+        what = place.split(".")[-1]
+        yield f"{place}.from.folder", Wire(what, "models/r1", spec, watch="is another model")
+        yield f"{place}.from.sha256", Wire(what, "0" * 64, spec, watch="is another model")
+
+
 def below(place: str, table: dict[str, Wire], watch: Callable) -> Iterator[tuple[str, Wire]]:
     """The rows of a block by their whole names; `watch` where a row does not say."""
     for key, wire in table.items():
@@ -313,4 +325,5 @@ def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
     keys |= dict(below("generations.g1", STUDENT, weights))
     keys |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
     keys |= dict(below("tasks.t1", TASK, weights))
+    keys |= dict(brought(pretrained, another))
     return keys | dict(models(pretrained, another)) | dict(training(pretrained))

@@ -10,6 +10,7 @@ def run(_: argparse.Namespace) -> None:
     from pipeline.networks import pretrained
     from pipeline.params.check import load
     from pipeline.sources.survey import survey
+    from pipeline.students import brought
 
     params = load()
     machine.load()
@@ -19,6 +20,8 @@ def run(_: argparse.Namespace) -> None:
         if options:
             config = params.config(name)
             errors += pretrained.faults(f"{config.key}.pretrained", options, config.network)
+        if getattr(params.options(name), "from_", None):
+            errors += brought.faults(params.config(name))
     said: list[str] = []
     try:
         said = survey(params.data, params.data_sets(), params.learns_from_unlabelled)

@@ -19,6 +19,7 @@ from pipeline.data.store import Dataset
 from pipeline.networks import checkpoint, pretrained
 from pipeline.networks.classifier import Classifier, num_parameters
 from pipeline.running.run import Run
+from pipeline.students.brought import bring
 from pipeline.training.fine_tune import fine_tune
 from pipeline.training.fit import Trainings, evaluation, sizes, write
 from pipeline.training.images import TrainingImages, on
@@ -32,7 +33,7 @@ if TYPE_CHECKING:  # a teacher is not retrained when labelling changes
     from pipeline.labelling.pseudo_labels import PseudoLabels
 
 # keys of a model's block that its card has elsewhere
-ELSEWHERE = {"network", "width", "pretrained", "training", "labels"}
+ELSEWHERE = {"network", "width", "pretrained", "training", "labels", "from_"}
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,15 @@ class Job:
 
 
 def learn(job: Job) -> dict:
-    """Train a model, fine-tune it if that is asked for, and write `models/<name>/`; returns its
-    card.
+    """Train a model, fine-tune it if that is asked for, and write `models/<name>/`; or write there
+    one that is brought. Returns its card.
 
     Raises:
-        UserError: see `begin` and `Trainings.fit`.
+        UserError: see `begin`, `Trainings.fit` and `bring`.
     """
     training, run = job.config.training, job.run
+    if getattr(job.config.options, "from_", None):
+        return bring(job.config, job.dataset, run)
     methods = build(job.config.options.methods)
     network, card = begin(job, describe(job, unlabelled=bool(job.pseudo_labels or methods)))
     blocks = Blocks([], slice(0, len(job.dataset.classes)), slice(None))

@@ -9,6 +9,7 @@ from pipeline.core.block import Block, Fault
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.networks import NETWORKS
 from pipeline.networks.pretrained import Pretrained
+from pipeline.students.brought import Brought
 from pipeline.training.method import methods_block
 from pipeline.training.model import ModelConfig
 from pipeline.training.recipe import FineTune, TrainingOverride
@@ -49,9 +50,21 @@ class Model(Block):
 
 
 class Teacher(Model):
-    """The first model: from labels, and from unlabelled images by its methods."""
+    """The first model: from labels, and from unlabelled images by its methods; or brought."""
 
     methods: Methods = Field(Methods(), description="what it learns by besides its labels")
+    from_: Brought | None = Field(
+        None, alias="from", description="a model to take as it is in the place of training one"
+    )
+
+    def conflicts(self, config: ModelConfig) -> Iterator[Fault]:
+        """Besides: keys of a training that does not take place."""
+        if not self.from_:
+            yield from super().conflicts(config)
+            return
+        for key in ("pretrained", "training", "fine_tune", "methods"):
+            if key in self.model_fields_set:
+                yield Fault(key, f"'{config.name}' is taken as it is", "leave it out, or `from`")
 
 
 class Baseline(Teacher):

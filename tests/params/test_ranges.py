@@ -24,6 +24,7 @@ OUT_OF_RANGE = {
     "data.source": ["digit"],
     "data.root": [""],
     "data.unlabelled": [[""], "crowd"],
+    "data.manifest": [[""], "labels.csv"],
     "data.size": [-1, 4097],
     "data.classes": [[], ["0"]],
     "data.labels_per_class": [0, "al"],
@@ -73,6 +74,8 @@ OUT_OF_RANGE = {
     "pretrained.weights": [""],
     "pretrained.file": [""],
     "pretrained.sha256": ["", "0" * 63, "G" * 64],
+    "from.folder": [""],
+    "from.sha256": ["", "0" * 63],
     "fine_tune.steps": [0],
     "fine_tune.learning_rate": [0.0, 11.0],
     "fine_tune.image_size": [-1, 4097],
@@ -128,7 +131,10 @@ def test_the_table_has_every_key_of_the_schema_and_no_other():
 @pytest.mark.parametrize("key", {shortest(key): key for key in reversed(LEAVES)}.values())
 def test_a_value_out_of_range_is_one_line_that_names_the_key(tmp_path, key):
     for value in OUT_OF_RANGE[shortest(key)]:
-        (line,) = lines_with(tmp_path, key, value)
+        values = example()
+        if ".from." in key:  # whose other key is required
+            set_key(values, key.rpartition(".")[0], {"folder": "mine", "sha256": 64 * "0"})
+        (line,) = lines_of(tmp_path, set_key(values, key, value))
         assert_names(line, key)
 
 
