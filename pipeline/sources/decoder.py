@@ -80,8 +80,7 @@ def decode(path: str, size: int) -> Pixels:
         BadImage: see `opened` and `to_rgb`.
         Exception: of any kind, where the file is broken.
     """
-    with warnings.catch_warnings(), opened(path) as image:
-        warnings.simplefilter("ignore")  # Pillow's, of odd files
+    with warnings.catch_warnings(action="ignore"), opened(path) as image:  # Pillow's, of odd files
         if size and image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
             image.draft(None, (2 * size, 2 * size))
         rgb, kinds = to_rgb(image)

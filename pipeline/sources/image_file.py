@@ -14,6 +14,14 @@ ALL = f"no image of the formats {', '.join(FORMATS)}, HEIF"
 LONGEST = 20_000  # side, in pixels
 SLIMMEST = 100  # times as long as wide
 HEIF = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+OURS = {
+    b"\x89PNG": "PNG",
+    b"\xff\xd8": "JPEG",
+    b"GIF8": "GIF",
+    b"BM": "BMP",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+}
 OTHERS = {
     b"%!ps": "PostScript",
     b"\xc5\xd0\xd3\xc6": "EPS",
@@ -66,6 +74,9 @@ def _open_heif(path: str) -> Image.Image:
 def _what(start: bytes) -> str:
     if not start:
         return "is empty"
+    broken = next((name for magic, name in OURS.items() if start.startswith(magic)), "")
+    if broken:
+        return f"is {broken} with a broken head"
     plain = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     known = next((name for magic, name in OTHERS.items() if plain.startswith(magic)), "")
     return f"is {known}, {ALL}" if known else f"is {ALL}"

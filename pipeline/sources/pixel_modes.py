@@ -74,14 +74,13 @@ def to_rgb(image: Image.Image) -> tuple[Image.Image, list[str]]:
     kinds = [kind] if kind else []
     if getattr(image, "is_animated", False):
         kinds.append(FRAMES)
-    turn, exif = _turn(image)
+    turned = image.format == "TIFF" and _turn(image)[0] is not None  # by Pillow, as it loads
     image.load()
-    left, _ = _turn(image)  # Pillow itself turns a TIFF as it loads
     pixels, seen_through = _plain(image, kind)
-    if left:
-        pixels = pixels.transpose(left)
-    kinds += [TRANSPARENT] * seen_through + [TURNED] * (turn is not None) + exif
-    return pixels, kinds
+    turn, exif = _turn(image)
+    if turn is not None:  # a flip is 0
+        pixels, turned = pixels.transpose(turn), True
+    return pixels, kinds + [TRANSPARENT] * seen_through + [TURNED] * turned + exif
 
 
 def _kind(image: Image.Image) -> str | None:
