@@ -28,18 +28,22 @@ class Wanted(NamedTuple):
     known: frozenset[str]
     key: str = "data.classes"
 
+    def faults(self, there: list[str]) -> list[UserError]:
+        """Classes that a source, with those that are `there`, does not have."""
+        return [
+            UserError(self.key, f"no class is called '{name}'", nearest(name, there))
+            for name in self.classes
+            if name not in there
+        ]
+
     def check(self, there: list[str]) -> None:
-        """Refuse classes that a source, with those that are `there`, does not have.
+        """Refuse what `faults` names.
 
         Raises:
-            UserError: each of them, with the nearest that is there.
+            UserError: a line for each.
         """
-        unknown = [name for name in self.classes if name not in there]
-        if unknown:
-            raise UserError.all(
-                UserError(self.key, f"no class is called '{name}'", nearest(name, there))
-                for name in unknown
-            )
+        if faults := self.faults(there):
+            raise UserError.all(faults)
 
 
 class Notes(NamedTuple):

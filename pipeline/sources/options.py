@@ -8,8 +8,8 @@ from pydantic import Field
 from pipeline.core.block import Block, ClassName, Fault, LabelsPerClass, repeated
 from pipeline.sources import SOURCES
 
-FolderName = Annotated[str, Field(min_length=1)]
-OPTIONAL = ("size", "unlabelled", "on_bad_image")  # of some sources alone
+PathName = Annotated[str, Field(min_length=1)]
+OPTIONAL = ("size", "unlabelled", "manifest", "on_bad_image")  # of some sources alone
 
 
 class Data(Block):
@@ -19,9 +19,14 @@ class Data(Block):
     root: str = Field(
         min_length=1, description="folder of the images; a change in it re-runs `prepare`"
     )
-    unlabelled: list[FolderName] = Field(
+    unlabelled: list[PathName] = Field(
         [],
         description="folders below `root` of images without labels, however they are nested",
+    )
+    manifest: list[PathName] = Field(
+        [],
+        description="CSV or Parquet files below `root` that name images with their labels and "
+        "splits: see [data](data.md)",
     )
     size: int = Field(
         0, ge=0, le=4096, description="side to store images at, in pixels; 0 = as they are"
@@ -75,6 +80,7 @@ class Data(Block):
         if twice:
             yield Fault("classes", f"classes named twice: {', '.join(twice)}", "keep one")
         yield from repeated("unlabelled", self.unlabelled)
+        yield from repeated("manifest", self.manifest)
         if self.val + self.test >= 1:
             what = f"val + test = {self.val + self.test:g} leaves nothing to train on"
             yield Fault("test", what, "keep val + test under 1, say 0.15 + 0.25")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
+from pipeline.core.block import Fault
 from pipeline.core.errors import UserError
 
 LEFT_BY_SYSTEMS = {"Thumbs.db", "desktop.ini", "__MACOSX"}
@@ -17,15 +18,19 @@ FIX_LINK = "put the files themselves there, or name their folder as data.root"
 class Walk:
     """Walks below a folder, in the order of the names.
 
+    Args:
+        but: files that are no images, from the root on.
+
     Attributes:
         root: the folder, perhaps a link itself.
         faults: names that cannot be used and links that lead out, in the order met.
         ignored: files and folders left out, by kind.
     """
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, but: Iterable[str] = ()):
         self.root = root
         self._real = root.resolve()
+        self._but = {str(PurePosixPath(path)) for path in but}
         self.faults: list[UserError] = []
         self.ignored: Counter[str] = Counter()
         self._seen: dict[str, list[os.DirEntry]] = {}  # by folder, so that nothing counts twice
@@ -47,6 +52,10 @@ class Walk:
             else:
                 yield path
 
+    def holds(self, path: str) -> bool:
+        """Whether a path from the root on, all links followed, leads within the root."""
+        return (self.root / path).resolve().is_relative_to(self._real)
+
     def _entries(self, below: str) -> list[os.DirEntry]:
         if below not in self._seen:
             with os.scandir(self.root / below) as entries:
@@ -58,12 +67,14 @@ class Walk:
         if entry.name.startswith(".") or entry.name in LEFT_BY_SYSTEMS:
             self.ignored[HIDDEN] += 1
             return False
+        if path in self._but:
+            return False
         where = f"{self.root}/{path}"
         if not _is_text(entry.name):
             shown = os.fsencode(where).decode("utf-8", "backslashreplace")
             self.faults.append(UserError(shown, "its name is not UTF-8", "rename it"))
             return False
-        if entry.is_symlink() and not self._leads_within(entry):
+        if entry.is_symlink() and not self.holds(path):
             self.faults.append(UserError(where, f"is a link out of {self.root}", FIX_LINK))
             return False
         if entry.is_symlink() and entry.is_dir():
@@ -71,13 +82,24 @@ class Walk:
             return False
         return True
 
-    def _leads_within(self, entry: os.DirEntry) -> bool:
-        return Path(entry.path).resolve().is_relative_to(self._real)
-
 
 def join(folder: str, name: str) -> str:
     """A path from the root on; the root itself is ""."""
     return f"{folder}/{name}" if folder else name
+
+
+def below_root(key: str, names: list[str], kind: str) -> Iterator[Fault]:
+    """A fault for each name that leads out of the root, or is the root itself.
+
+    Args:
+        key: of the block `data` that has the names.
+        kind: what they name: `a folder`.
+    """
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or path == PurePosixPath("."):
+            what = f"'{name}' is not {kind} below data.root"
+            yield Fault(key, what, "name it from data.root on")
 
 
 def _is_text(name: str) -> bool:

@@ -55,8 +55,12 @@ def test_every_fault_that_can_be_seen_is_named_at_once(photos):
         classes=["cat", "dgo"],
         unlabelled=["crwd"],
     )
-    assert [line.split(": ", 2)[1] for line in said] == ["data.classes", "tasks.t1.classes"]
-    assert "did you mean 'dog'?" in said[0] and "did you mean 'cow'?" in said[1]
+    assert [line.split(": ", 2)[1] for line in said] == [
+        "data.classes",
+        "data.unlabelled",
+        "tasks.t1.classes",
+    ]
+    assert "did you mean 'dog'?" in said[0] and "did you mean 'cow'?" in said[2]
     [line] = lines(photos, root="phtos")
     assert line.startswith("error: phtos: no such folder; fix: ")
     [line] = lines(photos, unlabelled=["crwd"])
