@@ -139,13 +139,15 @@ class Project:
 
 def write_photos(folder: Path, digits: str) -> None:
     """The images of two digits as files, in the class folders `a` and `b`, and of sixes in the
-    folder `crowd`."""
+    folder `crowd`, three of which `labels.csv` calls `a`."""
     bunch = load_digits()
     for label, digit in {"a": digits[0], "b": digits[1], "crowd": "6"}.items():
         (folder / label).mkdir(parents=True)
         for row in np.flatnonzero(bunch.target == int(digit))[:40]:
             pixels = np.rint(bunch.images[row] * (255 / 16)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / label / f"{row}.png")
+    some = [f"crowd/{path.name},a" for path in sorted((folder / "crowd").iterdir())[:3]]
+    (folder / "labels.csv").write_text("\n".join(["path,label", *some]))
 
 
 def write_broken(folder: Path) -> None:
