@@ -78,14 +78,15 @@ class Probe:
             change: of the images, before.
         """
         device, rows = self._network.mean.device, []
-        num = at_a_time(self._network, images.shape[2:], device)
-        with progress(-(-len(images) // num), 0, f"{self._name}: features") as bar:
+        pixels = max(self._network.image_size**2, images.shape[2] * images.shape[3])
+        num = at_a_time(pixels, device)
+        with progress(len(images), 0, f"{self._name}: features", "image") as bar:
             for start in range(0, len(images), num):
                 batch = images[start : start + num]
                 batch = torch.as_tensor(np.array(batch) if isinstance(batch, np.ndarray) else batch)
                 with self._autocast():
                     rows.append(self._network(change(batch.to(device))).features.float())
-                bar.update()
+                bar.update(len(batch))
         return torch.cat(rows)[:, :, None, None]
 
     def fit(self, trainings: Trainings, card: dict, **options) -> tuple[Trained, list[Row]]:
