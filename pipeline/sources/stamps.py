@@ -34,7 +34,7 @@ class Stamps:
     """
 
     def __init__(self, root: Path):
-        self.root = root
+        self._given = str(root)
         self._real = os.path.realpath(root)
         self._within: dict[str, bool] = {}  # folders met
 
@@ -42,16 +42,17 @@ class Stamps:
         """The stamp of a file, given its path from the root on; what is wrong with it, where it is
         no regular file, cannot be reached, or lies outside the root by a link or a `..`."""
         try:
-            return self._of(os.path.join(self.root, path))
+            return self._of(path)
         except (OSError, ValueError) as error:  # ValueError: of a NUL in the path, and BadImage
             return reason(error)
 
     def _of(self, path: str) -> Stamp:
-        found = os.lstat(path) if self._is_within(os.path.dirname(path)) else None
+        full = f"{self._given}/{path}"
+        found = os.lstat(full) if self._is_within(path.rpartition("/")[0]) else None
         if found and stat.S_ISLNK(found.st_mode):
-            found = os.stat(path) if self._holds(os.path.realpath(path)) else None
+            found = os.stat(full) if self._holds(os.path.realpath(full)) else None
         if found is None:
-            raise BadImage(f"leads out of {self.root}")
+            raise BadImage(f"leads out of {self._given}")
         if not stat.S_ISREG(found.st_mode):
             kind = KINDS.get(stat.S_IFMT(found.st_mode), "something else")
             raise BadImage(f"is {kind}, not a file")
@@ -59,7 +60,8 @@ class Stamps:
 
     def _is_within(self, folder: str) -> bool:
         if folder not in self._within:
-            self._within[folder] = self._holds(os.path.realpath(folder))
+            real = os.path.realpath(f"{self._given}/{folder}")
+            self._within[folder] = self._holds(real)
         return self._within[folder]
 
     def _holds(self, real: str) -> bool:
