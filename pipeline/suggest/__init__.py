@@ -1,0 +1,1 @@
+"""What to label next: the unlabelled images whose labels would help most."""
