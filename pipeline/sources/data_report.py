@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 from pipeline.core import files
+from pipeline.data import findings
 from pipeline.data.store import SPLITS, Dataset
 from pipeline.pages.render import environment
 from pipeline.pages.thumbnails import thumbnail
-from pipeline.sources import findings
 
 NAME = "report.html"
 TEMPLATES = Path(__file__).with_name("templates")
-SHOWN = 12  # images of a class, and of those without a label twice as many
+SHOWN = 10  # images of a class, and of those without a label twice as many
 LISTED = 50  # files or pairs in a table
 
 

@@ -4,10 +4,10 @@ import shutil
 from collections.abc import Iterable
 
 from pipeline.core.block import LabelsPerClass
-from pipeline.data import store
-from pipeline.sources import SOURCES, data_report, findings, splits
-from pipeline.sources.copies import without_copies
-from pipeline.sources.images import Wanted
+from pipeline.data import findings, store
+from pipeline.sources import SOURCES, data_report, splits
+from pipeline.sources.copies import Copies, without_copies
+from pipeline.sources.images import Notes, Wanted
 from pipeline.sources.options import Data
 from pipeline.sources.splits import Rule
 
@@ -59,6 +59,19 @@ def prepare(
         rows=images.row,
         copies=sum(copies.left_out.values()),
     )
-    found = findings.write(folder, data, images.notes, copies, [])
+    found = findings.write(folder, _found(data, images.notes, copies))
     data_report.write(dataset, found)
     return dataset
+
+
+def _found(data: Data, notes: Notes, copies: Copies) -> dict:
+    return {
+        "source": data.source,
+        "root": data.root,
+        "skipped": dict(notes.skipped),
+        "converted": dict(notes.converted),
+        "ignored": dict(notes.ignored),
+        "sizes": [[width, height, num] for (width, height), num in notes.sizes.items()],
+        "copies": [[*where, num] for where, num in sorted(copies.left_out.items())],
+        "near_duplicates": [],
+    }

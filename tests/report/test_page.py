@@ -266,3 +266,11 @@ def test_a_pair_shows_its_feedback_and_its_teacher_before_and_after(tmp_path, mo
 
 def test_without_a_pair_the_page_has_no_word_of_it(bare):
     assert "Meta Pseudo Labels" not in bare
+
+
+def test_the_data_say_what_has_no_support_and_what_to_know(tmp_path, monkeypatch):
+    experiment = made_up.experiment({"g1": "teacher"}, {"t1": ("g1", ["x", "y"])}, "t1", ["a", "b"])
+    words = Reader(written(tmp_path, monkeypatch, experiment)).words
+    assert "base a, b 9 50 20 30 7 t1 x, y 9 50 20 30 7" in words
+    assert "base: 3 files are odd." in words
+    assert "t1: no support in test for y; the accuracy there says nothing of this class." in words

@@ -7,9 +7,10 @@ import pytest
 from conftest import tiny_values, write_params
 from PIL import Image
 
+from pipeline.data import findings
 from pipeline.pages.thumbnails import thumbnail
 from pipeline.params.check import load
-from pipeline.sources import data_report, findings
+from pipeline.sources import data_report
 from pipeline.sources.prepare import prepare
 
 

@@ -3,49 +3,20 @@
 `findings.json` beside the data set holds it: `source`, `root`; `skipped`: path -> why; `converted`
 and `ignored`: kind -> number; `copies`: rows of where an exact copy stood, where the one that stays
 does, and how many; `near_duplicates`: rows of two paths, their splits and how alike they are, up to
-1; `sizes`: rows of width, height and number of files.
+1; `sizes`: rows of width, height and number of files, the most frequent first.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core import files
-
-if TYPE_CHECKING:
-    from pipeline.sources.copies import Copies
-    from pipeline.sources.images import Notes
-    from pipeline.sources.options import Data
 
 NAME = "findings.json"
 SCHEMA = 1
 
 
-class Alike(NamedTuple):
-    """Two images that seem to show one picture."""
-
-    path: str
-    other: str
-    split: str
-    other_split: str
-    similarity: float
-
-
-def write(folder: Path, data: Data, notes: Notes, copies: Copies, alike: list[Alike]) -> dict:
+def write(folder: Path, findings: dict) -> dict:
     """Write `findings.json`; returns what is in it."""
-    findings = {
-        "schema": SCHEMA,
-        "source": data.source,
-        "root": data.root,
-        "skipped": dict(notes.skipped),
-        "converted": dict(notes.converted),
-        "ignored": dict(notes.ignored),
-        "sizes": [[width, height, num] for (width, height), num in notes.sizes.items()],
-        "copies": [[*where, num] for where, num in sorted(copies.left_out.items())],
-        "near_duplicates": [list(pair) for pair in alike],
-    }
-    return files.write_sealed(folder / NAME, findings)
+    return files.write_sealed(folder / NAME, {"schema": SCHEMA, **findings})
 
 
 def read(folder: Path) -> dict:
