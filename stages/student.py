@@ -26,7 +26,8 @@ def main(argv: Sequence[str] = ()) -> None:
     check(path, made_from, teacher, dataset)
     with tracking.stage_run(stage) as tracker:
         started = run.begin(stage, name, config.seed, tracker)
-        parents = {teacher["name"]: teacher["sha256"]}
+        taught_by = made_from.get("table", teacher)
+        parents = {taught_by["name"]: taught_by["sha256"]}
         job = Job(config, dataset, started, parents, labels, made_from["images_seen"])
         warn_if_smaller(size(job), name, teacher)
         card = learn(job)
@@ -51,8 +52,9 @@ def check(path: str, made_from: dict, teacher: dict, dataset: store.Dataset) -> 
         UserError: naming both files.
     """
     card = f"models/{teacher['name']}/card.json"
+    labelled_by = made_from.get("teacher", teacher)  # which is none for labels from a table
     pairs = [
-        ("teacher's weights", made_from["teacher"]["sha256"], teacher["sha256"], card),
+        ("teacher's weights", labelled_by["sha256"], teacher["sha256"], card),
         ("images", made_from["unlabelled"], dataset.digest("unlabelled"), str(dataset.folder)),
         ("order of classes", made_from["classes"], dataset.classes, str(dataset.folder)),
     ]
