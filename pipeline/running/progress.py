@@ -6,7 +6,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 EVERY = 30.0  # seconds between lines in a log
-LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s, {rate_fmt}, {remaining} left"
+LINE = "{desc}: {n_fmt} of {total_fmt}{unit}s, {rate_fmt}, {remaining} left{postfix}"
 
 
 class _Lines:
@@ -26,7 +26,7 @@ class _Lines:
 def progress(total: int, done: int, name: str, unit: str = "step") -> tqdm:
     """A bar from `done` to `total` units on stderr, with their rate and the time that is left;
     without a terminal a line each half minute."""
-    task = {"total": total, "initial": done, "desc": name, "unit": unit, "leave": False}
+    task = {"total": total, "initial": done, "desc": name, "unit": f" {unit}", "leave": False}
     if sys.stderr.isatty():
         return tqdm(**task, file=sys.stderr)
     return tqdm(**task, file=_Lines(sys.stderr), mininterval=EVERY, delay=EVERY, bar_format=LINE)

@@ -5,6 +5,7 @@ import sys
 
 from pipeline.running import progress
 from pipeline.running.progress import progress as bar
+from stages import prepare, teacher
 
 
 class Terminal(io.StringIO):
@@ -27,7 +28,7 @@ def test_a_long_run_says_how_far_it_is_in_lines(capsys, monkeypatch):
         for _ in range(2):
             shown.update(5)
     first, second = capsys.readouterr().err.splitlines()
-    assert first.startswith("images: 15 of 30 images, ") and "image/s" in first
+    assert first.startswith("images: 15 of 30 images, ") and " image/s, " in first
     assert second.startswith("images: 20 of 30 images, ") and second.endswith(" left")
 
 
@@ -40,3 +41,9 @@ def test_a_terminal_has_a_bar_that_goes_away(monkeypatch):
         shown.refresh()
     assert "teacher:  10%" in stream.getvalue() and "step/s" in stream.getvalue()
     assert stream.getvalue().endswith("\r") and "\n" not in stream.getvalue()
+
+
+def test_a_short_training_says_nothing_in_a_log(project, capsys):
+    prepare.main()
+    teacher.main()
+    assert "steps" not in capsys.readouterr().err
