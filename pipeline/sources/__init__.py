@@ -14,9 +14,10 @@ and perhaps
 Images in files come from a `Listing`, which does both.
 """
 
-from pipeline.sources import digits, folder, manifest
+from pipeline.sources import arrays, digits, folder, manifest
 
 SOURCES = {
+    "arrays": arrays,
     "digits": digits,
     "folder": folder,
     "manifest": manifest,

@@ -84,10 +84,17 @@ def decode(path: str, size: int) -> Pixels:
         if size and image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
             image.draft(None, (2 * size, 2 * size))
         rgb, kinds = to_rgb(image)
-    if size and rgb.size != (size, size):
-        rgb = ImageOps.fit(rgb, (size, size), Image.Resampling.BILINEAR)
+    rgb = fitted(rgb, size)
     data = b"".join(rgb.tobytes("raw", channel) for channel in CHANNELS)
     return Pixels(data, rgb.height, rgb.width, kinds)
+
+
+def fitted(image: Image.Image, size: int) -> Image.Image:
+    """The image with its shorter side resized to `size` (antialiased bilinear) and the middle kept;
+    0 = as it is."""
+    if not size or image.size == (size, size):
+        return image
+    return ImageOps.fit(image, (size, size), Image.Resampling.BILINEAR)
 
 
 def identity(pixels: bytes | memoryview, shape: tuple[int, int, int]) -> str:
