@@ -6,7 +6,7 @@ PROJECT = projects/$(NAME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro preset show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback two-moons bench requirements clean
+.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback two-moons bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -41,6 +41,17 @@ preset: setup ## run presets/$(NAME).yaml on the images in IMAGES, in a project 
 	@ln -sfn "$$(cd "$(IMAGES)" && pwd)" $(PROJECT)/data/cifar10
 	@test -f $(PROJECT)/params.yaml || cp presets/$(NAME).yaml $(PROJECT)/params.yaml
 	cd $(PROJECT) && python -m pipeline check && dvc repro && python -m pipeline show
+
+init: setup ## look at the images in IMAGES=<folder> and write params.yaml for them
+	@test -n "$(IMAGES)" || { echo "error: init: no IMAGES; fix: make init IMAGES=<folder>" >&2; exit 2; }
+	@python -m pipeline init "$(IMAGES)"
+
+predict: setup ## what the model that ships, or MODEL=, sees in IMAGES=<files, folders or patterns>
+	@test -n "$(IMAGES)" || { echo "error: predict: no IMAGES; fix: make predict IMAGES=<folder>" >&2; exit 2; }
+	@python -m pipeline predict $(if $(MODEL),--model "$(MODEL)") $(IMAGES)
+
+suggest: setup ## the N=50 images whose labels would help most
+	@python -m pipeline suggest -n $(or $(N),50)
 
 show: setup ## show the table of the last run
 	@python -m pipeline show
