@@ -35,7 +35,7 @@ def run(given: argparse.Namespace) -> None:
     chain = lineage.chain(name)
     made = suggest(Request(chain, tasks.dataset("base"), root, given.n, table, labelled))
     print(f"{table}: {len(made)} images to label, shown in {PAGE}")
-    print(f"then: fill in its column `label`, and name it in data.manifest, from {root} on")
+    print(f"then: fill in its column `label`, and {_way(root, table)}")
 
 
 def _labelled(root: Path, tables: list[str]) -> set[str]:
@@ -44,3 +44,11 @@ def _labelled(root: Path, tables: list[str]) -> set[str]:
 
     rows = (row for name in tables for row in read(root, name))
     return {str(PurePosixPath(row.path)) for row in rows if isinstance(row, Row) and row.label}
+
+
+def _way(root: Path, table: Path) -> str:
+    """How the labels of a table come into the next `prepare`."""
+    if table.resolve().is_relative_to(root.resolve()):
+        name = table.resolve().relative_to(root.resolve())
+        return f"name it in params.yaml: data.manifest: [{name}]"
+    return f"move it into {root} and name it in params.yaml: data.manifest: [{table.name}]"

@@ -49,9 +49,10 @@ def num_near(features: np.ndarray, chosen: np.ndarray, labelled: np.ndarray) -> 
         chosen: rows, (n,).
         labelled: features, (M, F).
     """
-    points = unit(features)
-    centres = np.concatenate([points[chosen], unit(labelled)])
-    own = nearest(points, centres)
+    centres = np.concatenate([unit(features[chosen]), unit(labelled)])
+    own = np.empty(len(features), dtype=np.int64)
+    for rows in _pieces(len(features), max(centres.shape)):
+        own[rows] = nearest(unit(features[rows]), centres)
     own[chosen] = np.arange(len(chosen))  # of equal images too
     return np.bincount(own, minlength=len(centres))[: len(chosen)]
 

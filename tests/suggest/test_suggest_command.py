@@ -59,6 +59,12 @@ def test_the_lines_are_what_the_rule_chooses_of_the_models_answers(chain):
     np.testing.assert_allclose(shown, last.max(1), atol=1e-4)
 
 
+def test_a_file_that_lies_elsewhere_is_to_be_moved(chain, capsys):
+    suggest("-n", "1", "--out", "here/mine.csv")
+    said = capsys.readouterr().out
+    assert "move it into data/digits and name it in params.yaml: data.manifest: [mine.csv]" in said
+
+
 def test_the_same_models_give_the_same_list_and_page(chain):
     one, page = suggest("-n", "5", "--out", "a/one.csv"), PAGE.read_bytes()
     Path("a/one.csv").rename("one.csv")

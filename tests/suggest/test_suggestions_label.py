@@ -59,7 +59,9 @@ def filled_in(truth: dict[str, str]) -> list[str]:
 
 def test_images_that_a_person_labels_in_the_file_are_labelled_images(truth, capsys):
     main(["suggest", "-n", "5", "--out", OUT])
-    assert "photos/next.csv: 5 images to label" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "photos/next.csv: 5 images to label" in said
+    assert "and name it in params.yaml: data.manifest: [next.csv]" in said
     asked = filled_in(truth)
     text = Path("params.yaml").read_text(encoding="utf-8")
     Path("params.yaml").write_text(text.replace("data:", "data:\n  manifest: [next.csv]", 1))
