@@ -94,14 +94,13 @@ class DecodedCache:
         the ones that were written."""
         entries = (self._entries[path] for path in stamps if path in self._entries)
         known = [entry for entry in entries if entry.stamp == stamps[entry.path]]
-        rows = os.fstat(self.fileno()).st_size // self._row_bytes if self._row_bytes else 0
-        if not rows:
+        if not os.fstat(self.fileno()).st_size:  # nothing to map
             yield from (entry.path for entry in known if entry.row == NO_ROW)
             return
         mapped = mmap.mmap(self.fileno(), 0, access=mmap.ACCESS_READ)
         with mapped, memoryview(mapped) as pixels:
             for entry in known:
-                if entry.row == NO_ROW or entry.row < rows and self._is_whole(entry, pixels):
+                if entry.row == NO_ROW or self._is_whole(entry, pixels):
                     yield entry.path
 
     def _is_whole(self, entry: Entry, pixels: memoryview) -> bool:

@@ -79,6 +79,13 @@ def test_the_second_time_nothing_is_decoded(root, decoded, size):
     assert second.sizes == {(SIZE, SIZE)} and not second.image.flags.writeable
 
 
+@pytest.mark.parametrize("size", [0, SIZE])
+def test_bad_files_alone_are_known_too(root, decoded, size):
+    for _ in range(2):
+        assert list(decode_all(root, PATHS[3:5], size).faults) == [0, 1]
+    assert decoded == PATHS[3:5]
+
+
 def test_what_was_done_to_odd_files_is_known_the_second_time(root):
     Image.new("L", (SIZE, SIZE), 7).save(root / PATHS[0])
     assert decode_all(root, PATHS, SIZE).converted == {"grey": 1}
@@ -118,10 +125,12 @@ def test_a_folder_is_known_by_any_name(root, tmp_path, decoded):
 
 
 def test_images_of_another_size_than_before_are_all_decoded(root, decoded, rng):
-    decode_all(root, PATHS, 0)
+    before = decode_all(root, PATHS, 0).image
+    copy = np.array(before)
     for path in PATHS:
         Image.fromarray(rng.integers(0, 256, (5, 9, 3), dtype=np.uint8)).save(root / path)
     results = decode_all(root, PATHS, 0)
+    assert np.array_equal(before, copy)  # who has mapped the old rows keeps them
     assert results.image.shape == (NUM, 3, 5, 9) and right(results, root)
 
 
