@@ -13,3 +13,4 @@ class Architecture(NamedTuple):
     residual: bool = False  # has residual blocks, which stochastic depth may drop
     any_width: bool = True  # else its width is 1
     least_side: int = 1  # pixels of an image that leave it something to pool
+    exact_side: int = 0  # of the only images that it takes; 0 = it takes others as well

@@ -41,17 +41,20 @@ def build(card: dict) -> Classifier:
 
 
 def check_images(card: dict, image_size: int) -> None:
-    """Refuse images that a card's network would shrink to nothing.
+    """Refuse images that a card's network does not take, or would shrink to nothing.
 
     Args:
         image_size: side that they are resized to; 0 = as they are.
 
     Raises:
-        UserError: a side is under the network's least.
+        UserError: a side is under the network's least, or not the only one that it takes.
     """
     network = card["network"]["name"]
-    least = NETWORKS[network].least_side
+    least, exact = NETWORKS[network].least_side, NETWORKS[network].exact_side
     height, width = [image_size] * 2 if image_size else card["image_shape"][1:]
+    if exact and (height, width) != (exact, exact):
+        what = f"'{network}' takes images of {exact}x{exact} alone, these are {height}x{width}"
+        raise UserError(f"network of {card['name']}", what, f"set image_size to {exact}")
     if min(height, width) < least:
         what = f"'{network}' needs images of at least {least}x{least}, these are {height}x{width}"
         fix = "raise image_size, or choose another network"

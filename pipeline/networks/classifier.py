@@ -30,8 +30,8 @@ class Classifier(nn.Module):
         backbone: maps float (N, C, H, W) to (N, num_features).
         heads: number of classes of each task's block, in the order of the tasks.
         mean, std: of each channel on the 0..1 scale.
-        dropout: on the features, before the heads, and in the backbone's own dropout layers
-            (model noise; off in eval mode).
+        dropout: on the features, before the heads, and in those dropout layers of the backbone
+            that are on (model noise; off in eval mode).
         image_size: side in pixels that images are resized to (antialiased bilinear), so that a
             network may be trained at a low resolution and answer at a higher one; 0 = as they are.
         calibrator: hidden units of the calibrator behind the heads, which are final then; 0 = none.
@@ -51,7 +51,7 @@ class Classifier(nn.Module):
         self.backbone = backbone
         self.dropout = dropout
         for layer in backbone.modules():
-            if isinstance(layer, nn.Dropout):
+            if isinstance(layer, nn.Dropout) and layer.p:  # transformers have theirs at 0
                 layer.p = dropout
         self.image_size = image_size
         self.heads = nn.ModuleDict()

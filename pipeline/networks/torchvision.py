@@ -1,4 +1,4 @@
-"""torchvision's convolutional networks by name, as backbones: their layers up to the last Linear.
+"""torchvision's networks by name, as backbones: their layers up to the last Linear.
 
 Names are `torchvision/<name>`, weights begin random (see `pretrained`). A backbone is torchvision's
 own module, so its weights have torchvision's names.
@@ -17,13 +17,16 @@ NAMES = """
     efficientnet_b3 efficientnet_b4 efficientnet_b5 efficientnet_b6 efficientnet_b7
     efficientnet_v2_s efficientnet_v2_m efficientnet_v2_l convnext_tiny convnext_small
     convnext_base convnext_large regnet_y_400mf regnet_y_800mf regnet_y_1_6gf regnet_y_3_2gf
-    shufflenet_v2_x0_5 shufflenet_v2_x1_0 vgg11_bn vgg16_bn vgg19_bn
+    shufflenet_v2_x0_5 shufflenet_v2_x1_0 vgg11_bn vgg16_bn vgg19_bn vit_b_16 vit_b_32 vit_l_16
+    vit_l_32 vit_h_14 swin_t swin_s swin_b swin_v2_t swin_v2_s swin_v2_b maxvit_t
 """.split()  # noqa: SIM905 (a list takes a line for each)
 PREFIX = "torchvision/"
 # Families that halve the image without padding, and the least side that leaves a pixel.
-LEAST_SIDE = {"densenet": 29, "convnext": 32, "vgg": 32}
+LEAST_SIDE = {"densenet": 29, "convnext": 32, "vgg": 32, "swin": 4}
+EXACT_SIDE = {"vit": 224, "maxvit": 224}  # whose positions are learnt
 OWN_DEPTH = ("efficientnet", "convnext")  # have a `stochastic_depth_prob`
-RESIDUAL_FAMILIES = ("resnet", "resnext", "wide_resnet", "regnet", *OWN_DEPTH)
+SET_DEPTH = ("swin", "maxvit")  # have stochastic depth, at a rate that they set themselves
+RESIDUAL_FAMILIES = ("resnet", "resnext", "wide_resnet", "regnet", *OWN_DEPTH, *SET_DEPTH)
 # Elsewhere: the part of a residual block, by its class, that ends its residual.
 RESIDUAL = {"BasicBlock": "bn2", "Bottleneck": "bn3", "ResBottleneckBlock": "f"}
 
@@ -41,7 +44,8 @@ def build(name: str, in_channels: int, width: float, stochastic_depth: float) ->
             colour fit), else the first convolution is another one.
         width: 1.
         stochastic_depth: drop rate of the last residual block, rising linearly from the first.
-            efficientnet and convnext have a rule of their own; efficientnet's ends a step below.
+            efficientnet, convnext, swin and maxvit have a rule of their own; efficientnet's ends a
+            step below.
 
     Raises:
         ValueError: another width, or stochastic depth where there is no residual block.
@@ -54,15 +58,26 @@ def build(name: str, in_channels: int, width: float, stochastic_depth: float) ->
     network = get_model(name, weights=None, num_classes=1, **own)
     _strip(network)
     _take_channels(network, in_channels)
-    if stochastic_depth and not own:
+    if name.startswith(SET_DEPTH):
+        _scale_depth(network, stochastic_depth)
+    elif stochastic_depth and not own:
         _drop_residuals(network, stochastic_depth)
     return network
 
 
 def _architecture(name: str) -> Architecture:
-    least = next((side for family, side in LEAST_SIDE.items() if name.startswith(family)), 1)
     residual = name.startswith(RESIDUAL_FAMILIES)
-    return Architecture(partial(build, name), residual, any_width=False, least_side=least)
+    sides = {"least_side": _of_family(LEAST_SIDE, name, 1), "exact_side": exact_side(name)}
+    return Architecture(partial(build, name), residual, any_width=False, **sides)
+
+
+def exact_side(name: str) -> int:
+    """Of the only images that a network takes; 0 = it takes others as well."""
+    return _of_family(EXACT_SIDE, name, 0)
+
+
+def _of_family(table: dict[str, int], name: str, other: int) -> int:
+    return next((side for family, side in table.items() if name.startswith(family)), other)
 
 
 TORCHVISION = {PREFIX + name: _architecture(name) for name in NAMES}
@@ -78,7 +93,7 @@ def _strip(network: nn.Module) -> None:
         return
     head = network.get_submodule(place)
     network.fully_connected = [layer for layer in head if isinstance(layer, nn.Linear)]
-    if isinstance(head[-2], nn.Dropout):
+    if len(head) > 1 and isinstance(head[-2], nn.Dropout):
         head[-2] = nn.Identity()
 
 
@@ -107,6 +122,15 @@ def _drop_residuals(network: nn.Module, last_rate: float) -> None:
     for number, block in enumerate(blocks, start=1):
         end = block.get_submodule(RESIDUAL[type(block).__name__])
         end.register_forward_hook(partial(_drop, rate=last_rate * number / len(blocks)))
+
+
+def _scale_depth(network: nn.Module, last_rate: float) -> None:
+    from torchvision.ops import StochasticDepth
+
+    drops = [module for module in network.modules() if isinstance(module, StochasticDepth)]
+    highest = max(drop.p for drop in drops)
+    for drop in drops:
+        drop.p *= last_rate / highest
 
 
 def _drop(module: nn.Module, _: tuple, residual: Tensor, rate: float) -> Tensor:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from pipeline.networks.published import Published
+from pipeline.networks.torchvision import PREFIX, exact_side
 
 # the first digits of a file's sha256 stand in its name
 DIGITS = re.compile(r"-([0-9a-f]{8,})\.pth$")
@@ -14,11 +15,14 @@ DIGITS = re.compile(r"-([0-9a-f]{8,})\.pth$")
 
 def published(network: str) -> dict[str, Published]:
     """The weights for one of torchvision's networks (`torchvision/<network>`) by their names;
-    `DEFAULT` is another name for the best of them."""
+    `DEFAULT` is another name for the best of them. Those for images of another size than the
+    network takes are left out."""
     from torchvision.models import get_model_weights  # takes a second, see `torchvision.build`
 
-    members = get_model_weights(network.partition("/")[2]).__members__
-    return {name: _published(weights) for name, weights in members.items()}
+    model = network.removeprefix(PREFIX)
+    members, side = get_model_weights(model).__members__.items(), exact_side(model)
+    fitting = [(n, w) for n, w in members if not side or w.meta["min_size"] == (side, side)]
+    return {name: _published(weights) for name, weights in fitting}
 
 
 def _published(weights) -> Published:

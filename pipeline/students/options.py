@@ -37,6 +37,7 @@ class Model(Block):
     def conflicts(self, config: ModelConfig) -> Iterator[Fault]:
         """What is wrong with this block where it stands."""
         yield from config.faults()
+        yield from self._size_faults(config)
         frozen, train = config.training.features == "frozen", config.training.train
         if self.pretrained or getattr(self, "init", "") == "teacher":
             return
@@ -47,6 +48,15 @@ class Model(Block):
         elif train != "all":
             what = f"'{train}' leaves random weights of '{config.name}' as they are"
             yield Fault("training.train", what, f"{fix} train `all`")
+
+    def _size_faults(self, config: ModelConfig) -> Iterator[Fault]:
+        """Another resolution than the only one that its network takes."""
+        exact = NETWORKS[config.network].exact_side
+        recipes = {"training": config.training, "fine_tune": self.fine_tune}
+        for key, recipe in recipes.items():
+            if exact and recipe and recipe.image_size != exact:
+                what = f"'{config.network}' takes images of {exact}x{exact} alone"
+                yield Fault(f"{key}.image_size", what, f"set it to {exact} for '{config.name}'")
 
 
 class Teacher(Model):

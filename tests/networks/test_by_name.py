@@ -153,8 +153,19 @@ def test_a_name_takes_the_place_of_a_file(tmp_path, block, key, what):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_network_has_weights_with_the_digits_that_torch_checks(name):
     known, theirs = published(f"torchvision/{name}"), get_model_weights(name)
-    assert set(known) == set(theirs.__members__) and known["DEFAULT"].name in known
+    assert known and "IMAGENET1K_V1" in known or name == "vit_h_14"
+    left_out = {n: theirs[n].transforms().crop_size for n in set(theirs.__members__) - set(known)}
+    assert all(name.startswith("vit") and size != [224] for size in left_out.values())
     for weights in known.values():
         assert len(weights.digits) >= 8 and weights.digits in weights.file
         assert weights.normalisation["mean"] == list(theirs[weights.name].transforms().mean)
         assert theirs[weights.name].url.endswith(f"/{weights.file}")
+
+
+def test_weights_for_another_size_than_the_network_takes_are_no_choice():
+    assert set(published("torchvision/vit_h_14")) == {"IMAGENET1K_SWAG_LINEAR_V1"}
+    assert set(published("torchvision/vit_b_16")) == {
+        "DEFAULT",
+        "IMAGENET1K_V1",
+        "IMAGENET1K_SWAG_LINEAR_V1",
+    }

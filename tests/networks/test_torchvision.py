@@ -1,12 +1,13 @@
 """torchvision's networks as backbones: every name's shapes, and what was changed in them."""
 
+import copy
 from functools import cache
 
 import pytest
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-from torchvision.models import get_model
+from torchvision.models import SwinTransformer, VisionTransformer, get_model
 from torchvision.ops import StochasticDepth
 
 from pipeline.core import machine
@@ -16,16 +17,24 @@ from pipeline.networks import NETWORKS, checkpoint
 from pipeline.networks.checkpoint import check_images
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.servable import Servable
-from pipeline.networks.torchvision import LEAST_SIDE, NAMES, TORCHVISION, build
+from pipeline.networks.torchvision import LEAST_SIDE, NAMES, TORCHVISION, _strip, build
 
 EVERY = pytest.mark.parametrize("name", NAMES)
 SMALLEST = """
     resnet18 resnet50 resnext50_32x4d wide_resnet50_2 densenet121 mobilenet_v2 mobilenet_v3_small
     efficientnet_b0 efficientnet_v2_s convnext_tiny regnet_y_400mf shufflenet_v2_x0_5 vgg11_bn
+    vit_b_32 swin_t swin_v2_t maxvit_t
 """.split()  # noqa: SIM905 (as in `NAMES`)
-OF_EACH_KIND = pytest.mark.parametrize(  # larger ones are the same code, by the same rules of ours
-    "name", [pytest.param(n, marks=() if n in SMALLEST else pytest.mark.slow) for n in NAMES]
-)
+
+
+def of_each_kind(names: list[str]) -> pytest.MarkDecorator:
+    """Larger ones are the same code, by the same rules of ours."""
+    marked = [pytest.param(n, marks=() if n in SMALLEST else pytest.mark.slow) for n in names]
+    return pytest.mark.parametrize("name", marked)
+
+
+OF_EACH_KIND = of_each_kind(NAMES)
+OF_ONE_SIZE = [name for name in NAMES if TORCHVISION[f"torchvision/{name}"].exact_side]
 FEW = pytest.mark.parametrize("name", ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5"])
 
 
@@ -77,8 +86,8 @@ def card(name: str, shape=(3, 32, 32), dropout=0.0) -> dict:
     }
 
 
-@OF_EACH_KIND
-def test_every_network_gives_its_features_down_to_its_least_side(name):
+@of_each_kind([name for name in NAMES if name not in OF_ONE_SIZE])
+def test_a_network_of_any_size_gives_its_features_down_to_its_least_side(name):
     sides = [least for family, least in LEAST_SIDE.items() if name.startswith(family)]
     least = sides[0] if sides else 1
     assert features(name, least, 64).shape == (2, outline(name).num_features)
@@ -91,13 +100,26 @@ def test_every_network_gives_its_features_down_to_its_least_side(name):
                 checkpoint.build(card(f"torchvision/{name}", shape))
 
 
+@of_each_kind(OF_ONE_SIZE)
+def test_a_network_of_one_size_gives_its_features_at_that_and_no_other(name):
+    side = TORCHVISION[f"torchvision/{name}"].exact_side
+    assert features(name, side, side).shape == (2, outline(name).num_features)
+    check_images(card(f"torchvision/{name}", (3, 32, 32)), side)
+    for height, width in [(side + 32, side), (side, side - 32), (32, 32)]:
+        with pytest.raises((RuntimeError, AssertionError, ValueError)):
+            features(name, height, width)
+        what = f"takes images of {side}x{side} alone, these are {height}x{width}; fix: set image_si"
+        with pytest.raises(UserError, match=what):
+            checkpoint.build(card(f"torchvision/{name}", (3, height, width)))
+
+
 @EVERY
 def test_weights_have_torchvisions_names_and_shapes(name):
     with Unset(), torch.device("cpu" if name.startswith("regnet") else "meta"):
         theirs = get_model(name, weights=None).state_dict()
     gone = outline(name).stripped
     kept = {k: v.shape for k, v in theirs.items() if k not in (f"{gone}.weight", f"{gone}.bias")}
-    assert len(kept) == len(theirs) - 2
+    assert len(kept) == len(theirs) - (1 if name == "maxvit_t" else 2)  # whose last has no bias
     assert {k: v.shape for k, v in outline(name).state_dict().items()} == kept
 
 
@@ -147,10 +169,11 @@ def test_only_the_first_is_another_convolution_in_stride_and_padding_too():
 
 
 def test_dropout_inside_a_backbone_is_that_of_the_recipe_and_none_stands_twice():
-    for name, places in {"vgg11_bn": 1, "mobilenet_v2": 0, "mobilenet_v3_small": 0}.items():
+    inside = {"vgg11_bn": 1, "mobilenet_v2": 0, "mobilenet_v3_small": 0, "vit_b_32": 0, "swin_t": 0}
+    for name, places in inside.items():
         with torch.device("meta"):
-            network = checkpoint.build(card(f"torchvision/{name}", dropout=0.3))
-        rates = [m.p for m in network.modules() if isinstance(m, nn.Dropout)]
+            network = checkpoint.build(card(f"torchvision/{name}", (3, 224, 224), dropout=0.3))
+        rates = [m.p for m in network.modules() if isinstance(m, nn.Dropout) and m.p]
         assert rates == [0.3] * places and network.dropout == 0.3
 
 
@@ -162,6 +185,7 @@ def test_fully_connected_are_the_linear_layers_behind_the_pooling():
         "mobilenet_v3_small": [1024],
         "mobilenet_v3_large": [1280],
         **dict.fromkeys(["vgg11_bn", "vgg16_bn", "vgg19_bn"], [4096, 4096]),
+        "maxvit_t": [512],
     }
 
 
@@ -183,7 +207,16 @@ def test_where_torchvision_has_none_the_rate_rises_linearly_to_the_last_block(na
     assert [hook.keywords["rate"] for hook in hooks] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize(("name", "last"), [("efficientnet_b0", 15 / 16), ("convnext_tiny", 1.0)])
+@pytest.mark.parametrize(
+    ("name", "last"),
+    [
+        ("efficientnet_b0", 15 / 16),
+        ("convnext_tiny", 1.0),
+        ("swin_t", 1.0),
+        ("swin_v2_b", 1.0),
+        ("maxvit_t", 1.0),
+    ],
+)
 def test_where_torchvision_has_its_own_the_rate_is_given_to_it(name, last):
     for depth in (0.0, 0.4):
         rates = [m.p for m in outline(name, depth).modules() if isinstance(m, StochasticDepth)]
@@ -234,6 +267,51 @@ def test_on_a_cpu_small_images_go_in_full_precision(monkeypatch, side, bf16):
 def test_another_width_is_refused():
     with pytest.raises(ValueError, match="one width"):
         build("resnet18", 3, 0.5, 0.0)
+
+
+# --- transformers -----------------------------------------------------------------------------
+
+
+def thin(name: str) -> nn.Module:
+    """torchvision's own class of a transformer, thin, as a backbone."""
+    torch.manual_seed(0)
+    if name == "vit":
+        network = VisionTransformer(224, 32, 2, 2, 32, 64, num_classes=2)
+    else:
+        network = SwinTransformer([4, 4], 16, [2, 2], [2, 2], [7, 7], num_classes=2)
+    network.whole = [copy.deepcopy(network).eval()]  # in a list, so that it is no part
+    _strip(network)
+    return network.eval()
+
+
+THIN = pytest.mark.parametrize("name", ["vit", "swin"])
+
+
+@THIN
+def test_features_of_a_transformer_are_what_its_classifier_stands_on(name):
+    ours, seen = thin(name), []
+    [theirs] = ours.whole
+    last = theirs.get_submodule(ours.stripped)
+    last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    theirs(pictures(size=224))
+    assert torch.equal(ours(pictures(size=224)), seen[0])
+    assert seen[0].shape[1] == ours.num_features and ours.fully_connected == []
+
+
+@THIN
+def test_a_transformer_trains_in_bf16_and_channels_last_to_about_the_same(name, monkeypatch):
+    monkeypatch.setattr(machine, "_fast_bf16", lambda device: True)
+    monkeypatch.setattr(machine, "MEDIUM", 0)
+    backbone = thin(name)
+    network = Classifier(backbone, {"base": 2}, [0.5] * 3, [0.25] * 3).eval()
+    plain = network(pictures(size=224)).features
+    with machine.configure(Machine(threads=1), network, 224**2)():
+        assert torch.is_autocast_enabled("cpu")
+        features = network(pictures(size=224)).features
+    assert (features.float() - plain).norm() < 0.05 * plain.norm()
+    features.float().square().sum().backward()
+    assert [n for n, p in backbone.named_parameters() if p.grad is None] == []
+    assert all(p.grad.isfinite().all() for p in backbone.parameters())
 
 
 # --- as a model -------------------------------------------------------------------------------
