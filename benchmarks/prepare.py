@@ -1,9 +1,10 @@
 """Preparing a folder of images, and making labels: `python -m benchmarks.prepare`.
 
-Images per second of `prepare` by one process and by two, from the first file to the last rename;
-the CPU time of all its processes; the memory that they hold at most, over the bytes of the images:
-their own (proportional set sizes of anonymous pages, Linux) and, apart, pages of files, which the
-kernel drops when it wants to. Then `pseudo_labels.make` on probabilities of many classes.
+Images per second of `prepare` by one process and by two, from the first file to the last rename,
+and again on the same files, whose pixels were kept; the CPU time of all its processes; the memory
+that they hold at most, over the bytes of the images: their own (proportional set sizes of anonymous
+pages, Linux) and, apart, pages of files, which the kernel drops when it wants to. Then
+`pseudo_labels.make` on probabilities of many classes.
 """
 
 from __future__ import annotations
@@ -80,28 +81,27 @@ def params(root: Path, size: int) -> dict:
     }
 
 
-def run(data: dict, processes: int) -> tuple[Run, int]:
-    """Prepare once, in a process and a folder of its own; the run, and the images' bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        environment = os.environ | {"PYTHONPATH": str(ROOT), "LINEAGE_THREADS": str(processes)}
-        before = _cpu_of_children()
-        child = subprocess.Popen(
-            [sys.executable, "-c", PREPARE, json.dumps(data)],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        own = of_files = 0
-        while child.poll() is None:
-            held = memory(child.pid)
-            own, of_files = max(own, held[0]), max(of_files, held[1])
-            time.sleep(0.02)
-        if child.returncode:
-            raise SystemExit(child.returncode)
-        wall = float(child.stdout.read())
-        arrays = Path(folder).glob("data/prepared/base/*/image.npy")
-        num_bytes = sum(np.load(path, mmap_mode="r").nbytes for path in arrays)
+def run(data: dict, processes: int, project: Path) -> tuple[Run, int]:
+    """Prepare once, in a process of its own; the run, and the images' bytes."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "LINEAGE_THREADS": str(processes)}
+    before = _cpu_of_children()
+    child = subprocess.Popen(
+        [sys.executable, "-c", PREPARE, json.dumps(data)],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    own = of_files = 0
+    while child.poll() is None:
+        held = memory(child.pid)
+        own, of_files = max(own, held[0]), max(of_files, held[1])
+        time.sleep(0.02)
+    if child.returncode:
+        raise SystemExit(child.returncode)
+    wall = float(child.stdout.read())
+    arrays = project.glob("data/prepared/base/*/image.npy")
+    num_bytes = sum(np.load(path, mmap_mode="r").nbytes for path in arrays)
     return Run(wall, _cpu_of_children() - before, own, of_files), num_bytes
 
 
@@ -168,22 +168,23 @@ def main() -> None:
 
 
 def report_preparing(data: dict, rounds: int) -> None:
-    """Print a row for one process and for two, which take turns."""
-    runs: dict[int, list[Run]] = {1: [], 2: []}
-    for _ in range(rounds):
-        for processes, done in runs.items():
-            one, num_bytes = run(data, processes)
-            done.append(one)
+    """Print a row for one process and for two, the first time and again, which take turns."""
+    runs: dict[tuple[int, str], list[Run]] = {}
+    for processes in (1, 2) * rounds:
+        with tempfile.TemporaryDirectory() as project:
+            for time_of in ("first", "again"):
+                one, num_bytes = run(data, processes, Path(project))
+                runs.setdefault((processes, time_of), []).append(one)
     num = num_bytes // (3 * data["size"] ** 2)
     print(f"prepare, {num:,} images of {data['size']}x{data['size']}, {num_bytes / 2**20:.0f} MiB")
-    for processes, done in runs.items():
+    for (processes, time_of), done in runs.items():
         rate = spread([num / one.wall for one in done], 1e3)
         cpu = spread([one.cpu / num for one in done], 1e-6)
         own = max(one.own for one in done) / num_bytes
         of_files = max(one.of_files for one in done) / num_bytes
         print(
-            f"  {processes} process(es) {rate:>20} k images/s   {cpu:>16} us of CPU an image   "
-            f"memory {own:.2f} x the images, and files' pages {of_files:.2f} x"
+            f"  {processes} process(es), {time_of} {rate:>20} k images/s   {cpu:>16} us of CPU an "
+            f"image   memory {own:.2f} x the images, and files' pages {of_files:.2f} x"
         )
 
 
