@@ -1,6 +1,6 @@
 """Where images come from.
 
-A source is a module with
+A source is a module, or an object, with
 
     read(data, wanted) -> Images        all images of the classes that are wanted, and those without
                                         a label
@@ -14,11 +14,12 @@ and perhaps
 Images in files come from a `Listing`, which does both.
 """
 
-from pipeline.sources import arrays, digits, folder, manifest
+from pipeline.sources import arrays, digits, folder, manifest, torchvision
 
 SOURCES = {
     "arrays": arrays,
     "digits": digits,
     "folder": folder,
     "manifest": manifest,
+    **torchvision.SOURCES,
 }
