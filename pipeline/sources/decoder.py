@@ -81,7 +81,7 @@ def decode(path: str, size: int) -> Pixels:
         Exception: of any kind, where the file is broken.
     """
     with warnings.catch_warnings(action="ignore"), opened(path) as image:  # Pillow's, of odd files
-        if size and image.format in ("JPEG", "MPO") and min(image.size) >= 4 * size:
+        if size and image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))
         rgb, kinds = to_rgb(image)
     rgb = fitted(rgb, size)

@@ -143,6 +143,7 @@ def test_large_files_are_few_a_job(root, paths, monkeypatch):
         str(root / path) for path in paths
     ]
     assert all(sum(job) <= 1500 or len(job) == 1 for job in sizes)
+    assert all(sum(job) + after[0] > 1500 for job, after in zip(sizes, sizes[1:]))
 
 
 @pytest.mark.parametrize("num", [1, 2])
