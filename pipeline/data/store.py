@@ -61,7 +61,9 @@ class Dataset:
         path = self.folder / "index.csv"
         files.check_sha256(path, self.card["index_sha256"])
         with open(path, encoding="utf-8", newline="") as file:
-            return [row["path"] for row in csv.DictReader(file) if row["split"] == split]
+            rows = csv.reader(file)
+            next(rows)  # the header
+            return [origin for _, origin, where, _ in rows if where == split]
 
     def truth(self) -> np.ndarray:
         """Labels of the unlabelled images, int64 (N,), -1 where nobody knows: for reports alone."""
