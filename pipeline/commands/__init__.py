@@ -4,12 +4,14 @@ A command is a module with `run`, whose docstring is its help, and perhaps `argu
 its own to a parser. Modules import what takes long within `run`.
 """
 
-from pipeline.commands import check, clean, cross_validate, params, show, ui
+from pipeline.commands import check, clean, cross_validate, params, predict, show, suggest, ui
 
 COMMANDS = {
     "check": check,
     "show": show,
     "cross-validate": cross_validate,
+    "predict": predict,
+    "suggest": suggest,
     "ui": ui,
     "clean": clean,
     "params": params,

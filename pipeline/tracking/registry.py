@@ -10,9 +10,8 @@ from filelock import FileLock
 from pipeline.core import files, machine
 from pipeline.networks import checkpoint, temperature
 from pipeline.networks import servable as export
+from pipeline.tracking.champion import CHAMPION, current
 from pipeline.tracking.tracker import NullTracker, uri
-
-CHAMPION = "champion"
 
 
 def register(tracker: NullTracker, source: str, name: str, val_acc: float) -> str:
@@ -46,7 +45,7 @@ def _promote(client: Any, run_id: str, model: str, name: str, val_acc: float) ->
     number = _known(client, model, tags) or _log(run_id, model, network, card)
     for key, value in tags.items():
         client.set_model_version_tag(model, number, key, value)
-    champion = _champion(client, model)
+    champion = current(client, model)
     moves, why = better(champion.tags if champion else None, tags)
     if moves:
         client.set_registered_model_alias(model, CHAMPION, number)
@@ -81,17 +80,6 @@ def _known(client: Any, model: str, tags: Mapping[str, str]) -> str | None:
     return versions[0].version if versions else None
 
 
-def _champion(client: Any, model: str) -> Any:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return client.get_model_version_by_alias(model, CHAMPION)
-    except MlflowException as error:
-        if error.error_code in ("INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"):
-            return None
-        raise
-
-
 def _log(run_id: str, model: str, network: Any, card: dict) -> str:
     """Export the model into its run and register it; returns the version."""
     import mlflow.pytorch
@@ -109,6 +97,7 @@ def _log(run_id: str, model: str, network: Any, card: dict) -> str:
             signature=infer_signature(images, probabilities),
             input_example=images,
             serialization_format="pt2",
+            metadata={"card": card},
             pip_requirements=[
                 f"torch=={version('torch').split('+')[0]}",
                 f"numpy=={version('numpy')}",

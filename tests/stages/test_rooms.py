@@ -15,6 +15,8 @@ ROOMS = [
     "sources",
     "augment",
     "networks",
+    "predict",
+    "suggest",
     "training",
     "labelling",
     "methods.semi_supervised",

@@ -9,13 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from pipeline import tracking
+from pipeline.__main__ import main
 from pipeline.core import files
+from pipeline.core.errors import UserError
 from pipeline.data import tasks
 from pipeline.networks import checkpoint, evaluate
 from pipeline.params.check import load
+from pipeline.predict import Predictor
 from pipeline.report.gate import Verdict
+from pipeline.tracking import champion as registered
 from pipeline.tracking import registry
 from stages import report
 
@@ -107,6 +112,37 @@ def test_what_is_registered_agrees_with_infer_at_any_batch_size(tracked):
     wanted = torch.softmax(evaluate.infer(network, images) / fitted, 1).numpy()
     for num in (1, 5, len(images)):
         np.testing.assert_allclose(served.predict(images[:num]), wanted[:num], atol=1e-5)
+
+
+def predicted(images: Path, out: Path) -> np.ndarray:
+    """What the champion says of images, (N, K)."""
+    main(["predict", str(images), "--model", "champion", "--csv", str(out), "--all"])
+    with open(out, encoding="utf-8", newline="") as file:
+        return np.array([row[3:] for row in csv.reader(file)][1:], dtype=float)
+
+
+def test_predicting_by_the_champion_is_by_the_model_here_or_by_what_is_registered(
+    tracked, tmp_path, monkeypatch, capsys
+):
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, image in enumerate(tasks.dataset("base").array("test")[:10]):
+        Image.fromarray(image[0]).save(images / f"{number}.png")
+    record("g2", 0.5)
+    wanted = Predictor("models/g2")(sorted(images.iterdir()))[1]
+    fetch = registered.load
+    monkeypatch.setattr(registered, "load", None)  # what is here is not fetched
+    np.testing.assert_allclose(predicted(images, tmp_path / "a.csv"), wanted, atol=2e-6)
+    assert "10 images by g2: " in capsys.readouterr().out
+    monkeypatch.setattr(registered, "load", fetch)
+    recalibrate("g2", 9.0)  # by which the model here is no longer the one that is registered
+    np.testing.assert_allclose(predicted(images, tmp_path / "b.csv"), wanted, atol=1e-5)
+    shutil.rmtree("models")
+    np.testing.assert_allclose(predicted(images, tmp_path / "c.csv"), wanted, atol=1e-5)
+    assert "10 images by g2: " in capsys.readouterr().out
+    shutil.rmtree("mlartifacts")
+    with pytest.raises(UserError, match=r"lineage-digits version 1: cannot be fetched .* --model"):
+        predicted(images, tmp_path / "d.csv")
 
 
 @pytest.mark.slow
