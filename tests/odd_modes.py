@@ -60,9 +60,9 @@ def tiff(mode: str, values: np.ndarray) -> bytes:
     return saved(Image.frombytes(mode, (WIDTH, HEIGHT), values.tobytes()), "TIFF")
 
 
-def pgm(values: np.ndarray) -> bytes:
+def pgm(values: np.ndarray, white: int = 65535) -> bytes:
     """A portable grey map of 16 bits."""
-    return f"P5 {WIDTH} {HEIGHT} 65535\n".encode() + values.astype(">u2").tobytes()
+    return f"P5 {WIDTH} {HEIGHT} {white}\n".encode() + values.astype(">u2").tobytes()
 
 
 def integers(values: np.ndarray) -> bytes:
@@ -143,6 +143,7 @@ DEEPER = [
         ("big-endian.tiff", tiff("I;16B", DEEP.astype(">u2")), colours(DEEP / 257)),
         ("dark.png", saved(DEEP // 16, "PNG"), colours(DEEP // 16 / 257)),
         ("dark.pgm", pgm(DEEP // 256), colours(DEEP // 256 / 257)),
+        ("other white.pgm", pgm(ALPHA, 1000), colours(np.rint(65.535 * ALPHA) / 257)),
         (
             "16-bit colours.png",
             png(WIDTH, HEIGHT, 16, 2, rows(DEEP_COLOURS.astype(">u2"))),
@@ -151,6 +152,7 @@ DEEPER = [
     ),
     *group(
         ("32-bit integers",),
+        ("integers to 1.tiff", integers(INDEX % 2), colours(INDEX % 2)),
         ("integers to 255.tiff", integers(ALPHA), colours(ALPHA)),
         ("integers to 65535.tiff", integers(DEEP), colours(DEEP / 257)),
         ("integers.tiff", integers(DEEP * 9.0 - 70000), spread(DEEP * 9.0 - 70000)),
@@ -159,6 +161,7 @@ DEEPER = [
         ("floating point",),
         ("floats to 1.tiff", floats(UNIT), colours(255 * UNIT)),
         ("floats to 255.tiff", floats(250 * UNIT), colours(250 * UNIT)),
+        ("floats to 5000.tiff", floats(5000 * UNIT + 7), spread(5000 * UNIT)),
         ("floats.tiff", floats(300 * UNIT - 50), spread(300 * UNIT - 50)),
         ("floats with holes.tiff", floats(HOLES), spread(np.nan_to_num(HOLES, nan=-50))),
         ("floats all alike.tiff", floats(0 * UNIT - 7), colours(0 * UNIT)),
