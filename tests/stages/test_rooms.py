@@ -26,6 +26,7 @@ ROOMS = [
     "meta",
     "report",
     "params",
+    "proposal",
     "tracking",
     "commands",
     "__main__",

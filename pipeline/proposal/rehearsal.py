@@ -1,0 +1,177 @@
+"""A recipe tried out on a few images: how long a step of each model and an answer take here.
+
+The models are trained by the code that is going to train them, in a temporary folder, for a few
+steps; only their clock counts.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from pipeline.core import machine
+from pipeline.core.machine import Machine
+from pipeline.data import store
+from pipeline.data.store import Dataset
+from pipeline.labelling import pseudo_labels
+from pipeline.networks import checkpoint, evaluate
+from pipeline.params.schema import Params
+from pipeline.proposal import stopwatch
+from pipeline.proposal.stopwatch import Moment
+from pipeline.running.run import Run
+from pipeline.running.tracker import NullTracker
+from pipeline.students.learn import Job, learn
+
+SECONDS = 3.0  # for the steps of a model
+MOST = 40  # steps that are timed
+PARTS = 2  # of them, with an evaluation on one image after each
+ANSWERED = 256  # images that are answered to time it
+
+
+class Pace(NamedTuple):
+    """Seconds, on this machine.
+
+    Attributes:
+        step: of a model, by its name.
+        label: of a teacher's answer to an image, in the number format of training.
+        measure: of an answer to an image in float32, as the report has it.
+    """
+
+    step: dict[str, float]
+    label: float
+    measure: float
+
+
+def rehearse(params: Params, images: np.ndarray) -> Pace:
+    """Train each model of the base task for a few steps.
+
+    Args:
+        params: as they are going to be.
+        images: uint8 (N, C, H, W), any, of the size that is stored.
+    """
+    settings = machine.load()  # of the project's own folder
+    with _elsewhere():
+        dataset = _dataset(images, params.data.classes)
+        rehearsal = Rehearsal(params, dataset, settings)
+        steps = {name: rehearsal.step(name) for name in _models(params)}
+        return Pace(steps, *rehearsal.answers(images))
+
+
+def _models(params: Params) -> list[str]:
+    lineage = params.lineage()
+    return [name for name in lineage if lineage[name].block in ("teacher", "generations")]
+
+
+@contextmanager
+def _elsewhere() -> Iterator[None]:
+    """In a temporary folder, with nothing said."""
+    before = os.getcwd()
+    with tempfile.TemporaryDirectory() as folder, redirect_stderr(io.StringIO()):
+        os.chdir(folder)
+        try:
+            yield
+        finally:
+            os.chdir(before)
+
+
+def _dataset(images: np.ndarray, classes: list[str]) -> Dataset:
+    """The images in all splits: labels mean nothing here."""
+    num = len(images)
+    rows = np.tile(np.arange(num), 3)
+    split = np.repeat(["labelled", "unlabelled", "val"], [num, num, num])
+    keep = (split != "val") | (rows < 1)  # one val image: evaluating is no part of a step
+    rows, split = rows[keep], split[keep]
+    label = np.where(split == "unlabelled", -1, rows % len(classes))
+    return store.save(
+        store.PREPARED / "base",
+        images,
+        label,
+        split,
+        classes=classes,
+        path=[""] * len(rows),
+        sha256=[""] * len(rows),
+        rows=rows,
+    )
+
+
+class _Watch(NullTracker):
+    """Notes when each evaluation was."""
+
+    def __init__(self):
+        self.moments: list[Moment] = []
+
+    def metrics(self, metrics, step: int = 0) -> None:
+        self.moments.append(stopwatch.now())
+
+
+class Rehearsal(NamedTuple):
+    """Short trainings in the working folder."""
+
+    params: Params
+    dataset: Dataset
+    settings: Machine
+
+    @property
+    def device(self):
+        """torch's."""
+        return machine.device(self.settings)
+
+    def step(self, name: str) -> float:
+        """Seconds of a step of a model: of one for a guess, then of as many as there is time for;
+        its parent was trained before."""
+        guess = self._timed(name, 1)
+        return self._timed(name, max(1, min(MOST, round(SECONDS / guess)) // PARTS))
+
+    def _timed(self, name: str, num: int) -> float:
+        """Seconds of a step, timed over `PARTS` times `num` after as many to warm up."""
+        watch = _Watch()
+        learn(self._job(name, num, watch))
+        first, *_, last = watch.moments
+        return stopwatch.seconds(first, last, self.device.type) / (PARTS * num)
+
+    def _job(self, name: str, num: int, tracker: NullTracker) -> Job:
+        config = self.params.config(name)
+        short = {"steps": (1 + PARTS) * num, "evaluate_every": num}
+        short |= {"warmup_steps": 0, "keep": "last"}
+        training = config.training.model_copy(update=short)
+        options = config.options.model_copy(update={"fine_tune": None})
+        return Job(
+            config=replace(config, training=training, options=options),
+            dataset=self.dataset,
+            run=Run(name, name, self.params.seed, self.settings, self.device, tracker),
+            parents={config.parent.name: ""} if config.parent else {},
+            pseudo_labels=_any_labels(self.dataset) if config.parent else None,
+        )
+
+    def answers(self, images: np.ndarray) -> tuple[float, float]:
+        """Seconds of an image that the teacher labels, and of one that is measured."""
+        network, card = checkpoint.load(Path("models/teacher"), self.device)
+        autocast = machine.configure(self.settings, network, checkpoint.pixels(card))
+        many = np.concatenate([images] * (ANSWERED // len(images) + 1))[:ANSWERED]
+        seconds = []
+        for way in (autocast, nullcontext):
+            evaluate.infer(network, many[:8], way)
+            started = stopwatch.now()
+            evaluate.infer(network, many, way)
+            spent = stopwatch.seconds(started, device=self.device.type)
+            seconds.append(spent / len(many))
+        return seconds[0], seconds[1]
+
+
+def _any_labels(dataset: Dataset) -> pseudo_labels.PseudoLabels:
+    num, classes = dataset.num("unlabelled"), len(dataset.classes)
+    return pseudo_labels.PseudoLabels(
+        index=np.arange(num),
+        probs=np.full((num, classes), 1 / classes, dtype=np.float16),
+        label=np.arange(num) % classes,
+        weight=np.ones(num, dtype=np.float32),
+        kind="soft",
+    )

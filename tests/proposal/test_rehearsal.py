@@ -1,0 +1,69 @@
+"""A recipe is tried out by the code that is going to run, and leaves nothing."""
+
+import os
+
+import numpy as np
+import pytest
+from conftest import tiny_values
+
+from pipeline.params.schema import Params
+from pipeline.proposal import rehearsal, stopwatch
+from pipeline.proposal.stopwatch import Moment
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 16, 16), dtype=np.uint8)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(rehearsal, "SECONDS", 0.2)
+    monkeypatch.setattr(rehearsal, "ANSWERED", 32)
+
+
+def params(**teacher) -> Params:
+    values = tiny_values()
+    values["teacher"] |= teacher
+    values["training"] |= {"warmup_steps": 20}
+    return Params.model_validate(values)
+
+
+def test_every_model_is_timed_and_no_file_is_left(tmp_path, monkeypatch, quick, capsys):
+    monkeypatch.chdir(tmp_path)
+    pace = rehearsal.rehearse(params(), IMAGES)
+    assert list(pace.step) == ["teacher", "g1", "g2"]
+    assert all(0 < seconds < 5 for seconds in (*pace.step.values(), pace.label, pace.measure))
+    assert os.getcwd() == str(tmp_path) and list(tmp_path.iterdir()) == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_step_with_more_work_takes_longer(tmp_path, monkeypatch, quick):
+    monkeypatch.chdir(tmp_path)
+    alone = rehearsal.rehearse(params(), IMAGES).step["teacher"]
+    both = params(methods={"fixmatch": {}}, training={"batch_size": 64})
+    assert rehearsal.rehearse(both, IMAGES).step["teacher"] > 2 * alone
+
+
+def test_a_fine_tuning_and_a_number_of_steps_are_not_rehearsed(tmp_path, monkeypatch, quick):
+    """The tiny g2 has a fine-tuning; a training of a million steps takes no longer."""
+    monkeypatch.chdir(tmp_path)
+    values = tiny_values()
+    values["training"] |= {"steps": 10**6, "evaluate_every": 10**5}
+    many = rehearsal.rehearse(Params.model_validate(values), IMAGES)
+    assert many.step["g2"] < 5
+
+
+def test_the_machines_settings_are_those_of_the_project(tmp_path, monkeypatch, quick):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LINEAGE_THREADS")
+    (tmp_path / "machine.yaml").write_text("threads: 1\ndevice: cpu\n")
+    seen = []
+    learn = rehearsal.learn
+    monkeypatch.setattr(rehearsal, "learn", lambda job: [seen.append(job.run), learn(job)])
+    rehearsal.rehearse(params(), IMAGES)
+    assert {run.machine.threads for run in seen} == {1}
+
+
+def test_the_clock_is_the_one_that_others_do_not_move():
+    waited, two_threads = Moment(9.0, 4.0), Moment(3.0, 6.0)
+    start = Moment(0.0, 0.0)
+    assert stopwatch.seconds(start, waited) == 4 and stopwatch.seconds(start, two_threads) == 3
+    assert stopwatch.seconds(start, Moment(9.0, 4.0), "cuda") == 9
