@@ -10,8 +10,8 @@ from pipeline.core import files
 from pipeline.params.check import load
 from pipeline.params.schema import Params
 from pipeline.report import gate, measure, page, tables
-from pipeline.report.data import facts
 from pipeline.report.experiment import Experiment
+from pipeline.report.facts import facts
 from pipeline.report.label_quality import label_quality
 from pipeline.report.metrics import metrics, outputs
 from pipeline.report.results import Results
@@ -25,7 +25,6 @@ def experiment(params: Params) -> Experiment:
     return Experiment(
         lineage=params.lineage(),
         source=params.data.source,
-        labels_per_class=params.data.labels_per_class,
         seed=params.seed,
         data_seed=params.data.seed,
         test=params.report.test,
@@ -38,12 +37,12 @@ def experiment(params: Params) -> Experiment:
 def results(of: Experiment) -> Results:
     """Measure and decide."""
     lineage = of.lineage
-    measured = measure.models(lineage, of.test)
+    data = [facts(name) for name in ("base", *lineage.of("tasks"))]
+    measured = measure.models(lineage, of.test and all(d.images("test") for d in data))
     quality = {name: label_quality(name) for name in lineage.of("generations")}
     chain = lineage.chain(lineage.final)
     val = {name: measured[name].answers["val"] for name in chain}
     verdict = gate.decide(chain, gate.compare(chain, val))
-    data = [facts(name) for name in ("base", *lineage.of("tasks"))]
     return Results(of, measured, quality, metrics(measured, quality), verdict, data)
 
 

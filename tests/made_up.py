@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from pipeline.core.lineage import Entry, Lineage, corrected
+from pipeline.labelling.confidence import Confidence
 from pipeline.report import gate
-from pipeline.report.data import Facts
 from pipeline.report.experiment import Experiment
+from pipeline.report.facts import Facts
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Answers, Measured
 from pipeline.report.metrics import metrics
@@ -53,7 +54,7 @@ def experiment(
     entries = [e._replace(methods=methods.get(e.name, e.methods)) for e in entries]
     new = {name: names for name, (_, names) in tasks.items()}
     params = {"seed": 0, "data": {"classes": classes}, "final": final}
-    return Made(Lineage(entries, final), "digits", 3, 0, 0, test, False, params, {}, classes, new)
+    return Made(Lineage(entries, final), "digits", 0, 0, test, False, params, {}, classes, new)
 
 
 def models(
@@ -139,10 +140,11 @@ def quality(experiment: Made, truth=True) -> dict[str, LabelQuality]:
     labels = LabelQuality(
         kept_share=0.5,
         rows=7 * size,
-        accuracy=0.9 if truth else None,
         per_class=np.full(size, 7),
         images=images,
-        right=images - 1 if truth else None,
+        known=images if truth else 0 * images,
+        right=images - 1 if truth else 0 * images,
+        confidence=Confidence([0.5, 0.75, 1.0], [0.4, 0.7, 0.9]),
     )
     return dict.fromkeys(experiment.lineage.of("generations"), labels)
 
@@ -162,7 +164,17 @@ def results(experiment: Made, champion=None, truth=True, **options) -> Results:
 def facts(name: str, classes: list[str]) -> Facts:
     """Of a data set of which one class has no test image."""
     absent = {"test": classes[-1:]}
-    return Facts(name, classes, [9, 50, 20, 30], 7, absent, ["3 files are odd"], f"{name}.html")
+    labels = [3] * len(classes)
+    return Facts(
+        name,
+        classes,
+        [sum(labels), 50, 20, 30],
+        labels,
+        7,
+        absent,
+        ["3 files are odd"],
+        f"{name}.html",
+    )
 
 
 def write_curves(folder, names) -> None:

@@ -12,9 +12,8 @@ class Experiment:
     Attributes:
         lineage: every model, and who taught it.
         source: name of the data source.
-        labels_per_class: labelled images of each base class.
         seed: of the training; `data_seed`: of the split of the images.
-        test: whether test images are read.
+        test: whether test images are to be read, if there are any.
         register: whether the model that ships goes to the registry.
         params: the file's own keys and values.
         shared: its blocks that all models share, with every default.
@@ -22,7 +21,6 @@ class Experiment:
 
     lineage: Lineage
     source: str
-    labels_per_class: int
     seed: int
     data_seed: int
     test: bool

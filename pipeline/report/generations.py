@@ -1,10 +1,12 @@
 """How right every model is, and how good the labels were that each generation learnt from."""
 
 from pipeline.report import plots
+from pipeline.report.facts import Facts
 from pipeline.report.figures import Drawing, canvas, svg
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.results import Results
 
+MORE = 10  # times as many unlabelled images, to speak of
 SHOWN = 5  # class histograms, before the others are folded
 
 
@@ -15,10 +17,17 @@ def accuracy(results: Results) -> dict:
     plots.accuracy(axes, measured)
     return {
         "drawing": svg(figure, "accuracy", "Accuracy of every model with intervals"),
-        "test": results.split == "test",
+        "test": _test(results),
         "other_classes": len({len(model.classes) for model in measured.values()}) > 1,
         "rows": [_row(results, name) for name in measured],
     }
+
+
+def _test(results: Results) -> str:
+    """What became of the test images."""
+    if results.split == "test":
+        return "Selection used val; test was read once, here."
+    return "There are no test images." if results.experiment.test else "Test was not read."
 
 
 def _row(results: Results, name: str) -> dict:
@@ -48,9 +57,17 @@ def pseudo_labels(results: Results) -> dict | None:
     return {
         "drawings": [first, *(drawn[name] for name in shown)],
         "others": [drawing for name, drawing in drawn.items() if name not in shown],
-        "truth": all(labels.accuracy is not None for labels in quality.values()),
+        "truth": any(labels.num_known for labels in quality.values()),
+        "filtered": any(labels.foreign_share is not None for labels in quality.values()),
         "rows": [(name, results.lineage[name].parent, q) for name, q in quality.items()],
+        "crowd": crowd(results.data[0]),
     }
+
+
+def crowd(data: Facts) -> int | None:
+    """Unlabelled images for each labelled one, where those are very many more."""
+    labelled, unlabelled = data.images("labelled"), data.images("unlabelled")
+    return unlabelled // labelled if unlabelled > MORE * labelled else None
 
 
 def _shown(names: list[str], last: str) -> list[str]:

@@ -1,5 +1,6 @@
 """The first screen: what ships, why, and the numbers that one remembers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.pages.formats import counted
@@ -63,8 +64,15 @@ def tiles(results: Results) -> list[Tile]:
 
 def _first(results: Results, name: str) -> Tile:
     model = results.measured[name]
-    given = counted(results.experiment.labels_per_class, "label")
-    return Tile(name, "the first model", model, f"{given} a class, {len(model.classes)} classes")
+    return Tile(name, "the first model", model, labels=_given(results.data[0].labels))
+
+
+def _given(labels: Sequence[int]) -> str:
+    """The labelled images of each class in words."""
+    classes, low, high = f"{len(labels)} classes", min(labels), max(labels)
+    if low == high:
+        return f"{counted(low, 'label')} a class, {classes}"
+    return f"{sum(labels):,} labels, {low:,} to {high:,} a class, {classes}"
 
 
 def _last(results: Results, name: str, teacher: str) -> Tile:

@@ -6,46 +6,60 @@ import numpy as np
 
 from pipeline.data import tasks
 from pipeline.labelling import pseudo_labels
+from pipeline.labelling.confidence import Confidence
 
 
 @dataclass(frozen=True)
 class LabelQuality:
-    """The pseudo-labels of a generation against the truth.
+    """The pseudo-labels of a generation against the truth, as far as that is known.
 
     Attributes:
         kept_share: images kept, of all unlabelled, 0..1.
         rows: targets after balancing, repeats counted.
-        accuracy: of the kept images' labels, 0..1; None where no truth is known.
         per_class: rows by the class they are labelled with, (K,).
         images: kept images by that class, repeats not counted, (K,).
-        right: of these, how many are labelled as the truth has it, (K,); None without truth.
+        known: of these, how many have a known truth, (K,).
+        right: of those, how many are labelled as it has it, (K,).
+        confidence: of the teacher, in val and in the unlabelled images.
+        foreign_share: images that the filter of foreign ones dropped, of all unlabelled, 0..1; None
+            where it is off.
     """
 
     kept_share: float
     rows: int
-    accuracy: float | None
     per_class: np.ndarray
     images: np.ndarray
-    right: np.ndarray | None
+    known: np.ndarray
+    right: np.ndarray
+    confidence: Confidence
+    foreign_share: float | None = None
+
+    @property
+    def num_known(self) -> int:
+        """Kept images whose truth is known."""
+        return int(self.known.sum())
+
+    @property
+    def accuracy(self) -> float | None:
+        """Of these images' labels, 0..1; None where there are none."""
+        return float(self.right.sum() / self.num_known) if self.num_known else None
 
 
 def label_quality(generation: str) -> LabelQuality:
     """Compare the pseudo-labels of a generation with the truth, where there is one."""
     dataset = tasks.dataset("base")
-    labels, _ = pseudo_labels.load(f"data/pseudo_labels/{generation}.safetensors")
+    labels, made = pseudo_labels.load(f"data/pseudo_labels/{generation}.safetensors")
     kept, first = np.unique(labels.index, return_index=True)
+    label, truth = labels.label[first], dataset.truth()[kept]
     total, size = dataset.num("unlabelled"), len(dataset.classes)
-    label = labels.label[first]
-    accuracy = right = None
-    if "unlabelled/truth.npy" in dataset.card["sha256"]:
-        truth = dataset.array("unlabelled", "truth")
-        accuracy = float(np.mean(truth[kept] == label))
-        right = np.bincount(label[truth[kept] == label], minlength=size)
+    foreign = made["foreign"]
     return LabelQuality(
         kept_share=len(kept) / total,
         rows=len(labels.index),
-        accuracy=accuracy,
         per_class=np.bincount(labels.label, minlength=size),
         images=np.bincount(label, minlength=size),
-        right=right,
+        known=np.bincount(label[truth >= 0], minlength=size),
+        right=np.bincount(label[truth == label], minlength=size),
+        confidence=Confidence(**made["confidence"]),
+        foreign_share=foreign["dropped"] / total if foreign else None,
     )

@@ -17,6 +17,7 @@ def metrics(measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> 
     result |= continual.metrics(measured)
     for name, labels in quality.items():
         result |= {f"pseudo_labels/{name}/{key}": v for key, v in _of_labels(labels).items()}
+        result[f"confidence_gap/{name}"] = labels.confidence.gap
     return {key: round(v, 6) if isinstance(v, float) else v for key, v in result.items()}
 
 
@@ -34,7 +35,8 @@ def _of_model(model: Measured) -> dict[str, float]:
 
 def _of_labels(labels: LabelQuality) -> dict[str, float]:
     result = {"kept_share": labels.kept_share, "rows": labels.rows}
-    return result | ({} if labels.accuracy is None else {"accuracy": labels.accuracy})
+    where_known = {"accuracy": labels.accuracy, "foreign_share": labels.foreign_share}
+    return result | {key: value for key, value in where_known.items() if value is not None}
 
 
 def outputs(lineage: Lineage, measured: dict[str, Measured]) -> dict[str, str]:

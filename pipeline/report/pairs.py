@@ -22,8 +22,15 @@ def section(results: Results) -> dict | None:
         "split": results.split,
         "pairs": [_drawings(student) for student in pairs],
         "rows": [row for student in pairs for row in _rows(results, student)],
-        "truth": any(model.unlabelled is not None for model in results.measured.values()),
+        "known": _known(results),
     }
+
+
+def _known(results: Results) -> int | None:
+    """Unlabelled images whose truth the models are compared with; None where they are not."""
+    if all(model.unlabelled is None for model in results.measured.values()):
+        return None
+    return results.data[0].images("unlabelled") - results.data[0].without_label
 
 
 def _drawings(name: str) -> list[Drawing]:

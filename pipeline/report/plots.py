@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
 
 from pipeline.pages.formats import short
-from pipeline.report.figures import BLUE, INK, ORANGE, style
+from pipeline.report.figures import BLUE, INK, ORANGE, TEAL, style
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Measured
 
@@ -138,11 +138,12 @@ def class_histogram(axes, quality: LabelQuality, classes: Sequence[str]) -> None
 
 def _layers(quality: LabelQuality) -> list[tuple[str, np.ndarray, dict]]:
     """From the bottom up: name, images of each class, how to paint them."""
-    if quality.right is None:
-        layers = [("kept", quality.images, {"color": BLUE})]
-    else:
-        wrong = ("wrong", quality.images - quality.right, {"color": ORANGE})
-        layers = [("right", quality.right, {"color": BLUE}), wrong]
+    wrong, unknown = quality.known - quality.right, quality.images - quality.known
+    layers = []
+    if quality.num_known:
+        layers = [("right", quality.right, {"color": BLUE}), ("wrong", wrong, {"color": ORANGE})]
+    if unknown.any():
+        layers.append(("not known", unknown, {"color": TEAL}))
     repeats = np.maximum(quality.per_class - quality.images, 0)
     if repeats.any():
         layers.append(("repeats", repeats, {"color": INK, "alpha": 0.18}))
@@ -154,9 +155,10 @@ def kept_and_right(axes, quality: dict[str, LabelQuality]) -> None:
     place, names = range(len(quality)), [short(name, 12) for name in quality]
     kept = [100 * labels.kept_share for labels in quality.values()]
     axes.plot(place, kept, marker="o", label="kept, of the unlabelled", **style(0))
-    if all(labels.accuracy is not None for labels in quality.values()):
-        right = [100 * labels.accuracy for labels in quality.values()]
-        axes.plot(place, right, marker="s", label="right, of the kept", **style(1))
+    known = {i: q.accuracy for i, q in enumerate(quality.values()) if q.accuracy is not None}
+    if known:
+        right = [100 * share for share in known.values()]
+        axes.plot(list(known), right, marker="s", label="right, of the kept", **style(1))
     axes.set_xticks(place, names, rotation=90 if len(names) > 8 else 0)
     axes.set(ylabel="images, %", ylim=(0, 104))
     axes.set_xlim(-0.5, len(quality) - 0.5)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from pipeline.core.lineage import Lineage
-from pipeline.report.data import Facts
 from pipeline.report.experiment import Experiment
+from pipeline.report.facts import Facts
 from pipeline.report.gate import Verdict
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Measured

@@ -45,6 +45,7 @@ def record_data(
     """What `prepare` made."""
     tracker.params(options)
     counts = {split: sum(classes.values()) for split, classes in card["counts"].items()}
+    counts["unlabelled"] += card["without_label"]
     tracker.metrics({f"images/{split}": count for split, count in counts.items()})
     tracker.tags({"output.sha256": card["seal"]})
     for name in ("dataset.json", "findings.json", "report.html"):

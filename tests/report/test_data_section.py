@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.data import store
-from pipeline.report.data import facts
+from pipeline.report.facts import facts
 
 
 def test_facts_are_those_of_the_data_set_on_disk(chain):

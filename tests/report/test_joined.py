@@ -61,22 +61,21 @@ def test_models_share_the_images_of_a_task(parts, monkeypatch):
     assert set(held) == {("val", "base"), ("val", "t1"), ("val", "t2")}
 
 
-def test_the_share_kept_is_known_without_reading_an_image(monkeypatch):
-    def array(split, name="image"):
-        assert name == "truth"
-        return np.array([0, 1, 1, 0])
-
+def test_quality_is_of_the_labels_whose_truth_is_known_and_reads_no_image(monkeypatch):
     card = {
         "without_label": 0,
         "counts": {"unlabelled": {"a": 2, "b": 2}},
-        "sha256": {"unlabelled/truth.npy": ""},
     }
-    dataset = SimpleNamespace(card=card, classes=["a", "b"], array=array)
+    dataset = SimpleNamespace(card=card, classes=["a", "b"], truth=lambda: np.array([0, -1, 1, 0]))
     dataset.num = lambda split: store.Dataset.num(dataset, split)
     index = np.array([1, 2, 1])
+    sure = {"val": [0.5, 0.8, 0.9], "unlabelled": [0.4, 0.7, 0.8]}
+    metadata = {"confidence": sure, "foreign": {"cut": 0.0, "dropped": 1}}
     made = PseudoLabels(index, np.eye(2)[[1, 0, 1]], np.array([1, 0, 1]), np.ones(3), "hard")
     monkeypatch.setattr(label_quality.tasks, "dataset", lambda _: dataset)
-    monkeypatch.setattr(label_quality.pseudo_labels, "load", lambda _: (made, {}))
+    monkeypatch.setattr(label_quality.pseudo_labels, "load", lambda _: (made, metadata))
     results = label_quality.label_quality("g1")
-    assert (results.kept_share, results.rows, results.accuracy) == (0.5, 3, 0.5)
-    assert (results.per_class.tolist(), results.right.tolist()) == ([1, 2], [0, 1])
+    assert (results.kept_share, results.rows, results.accuracy) == (0.5, 3, 0.0)
+    assert (results.per_class.tolist(), results.images.tolist()) == ([1, 2], [1, 1])
+    assert (results.known.tolist(), results.right.tolist()) == ([1, 0], [0, 0])
+    assert (results.confidence.gap, results.foreign_share) == (pytest.approx(0.1), 0.25)

@@ -7,6 +7,7 @@ from sklearn import metrics as oracle
 from torch.nn import functional as F
 
 from pipeline.data import store, tasks
+from pipeline.labelling.confidence import Confidence
 from pipeline.networks import NETWORKS, checkpoint, evaluate
 from pipeline.networks.classifier import Classifier
 from pipeline.params.check import load
@@ -130,8 +131,11 @@ def measured(logits, labels, **splits):
 def test_metrics_are_flat_and_hold_every_model(answers):
     logits, labels = answers
     half = on_split(logits[:100], labels[:100])
-    quality = {"g1": LabelQuality(0.5, 40, None, np.array([8] * 5), np.array([6] * 5), None)}
-    quality["g2"] = LabelQuality(0.25, 30, 0.9, np.array([6] * 5), *2 * [np.array([4] * 5)])
+    rows, images, none = np.array([8] * 5), np.array([6] * 5), np.zeros(5, dtype=int)
+    sure = Confidence([0.5, 0.75, 1.0], [0.4, 0.7, 0.9])
+    quality = {"g1": LabelQuality(0.5, 40, rows, images, none, none, sure)}
+    known, right = np.array([4, 0, 0, 1, 0]), np.array([3, 0, 0, 1, 0])
+    quality["g2"] = LabelQuality(0.5, 40, rows, images, known, right, sure, 0.125)
     models = {name: measured(logits, labels, test=half) for name in ("teacher", "g1")}
     numbers = metrics(models, quality)
     right = oracle.accuracy_score(labels[:100], logits[:100].argmax(1))
@@ -139,7 +143,10 @@ def test_metrics_are_flat_and_hold_every_model(answers):
     assert numbers["val_acc_low/g1"] < numbers["val_acc/g1"] < numbers["val_acc_high/g1"]
     assert numbers["num_parameters/teacher"] == 7
     assert "pseudo_labels/g1/accuracy" not in numbers
-    assert numbers["pseudo_labels/g2/accuracy"] == 0.9
+    assert numbers["pseudo_labels/g2/accuracy"] == 0.8  # of those whose truth is known
+    assert "pseudo_labels/g1/foreign_share" not in numbers
+    assert numbers["pseudo_labels/g2/foreign_share"] == 0.125
+    assert numbers["confidence_gap/g1"] == 0.05
 
 
 def test_without_test_there_is_no_test_accuracy(answers):

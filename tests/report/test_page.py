@@ -197,7 +197,7 @@ def test_a_value_that_a_template_lacks_is_an_error():
 def test_a_class_without_images_has_no_accuracy(hostile):
     table = hostile[hostile.index('id="classes"') :]
     row = re.search(r'<tr><th title="empty">.*?</tr>', table, re.DOTALL)[0]
-    assert Reader(row).words == "empty 0 – –"
+    assert Reader(row).words == "empty no support – –"
 
 
 def test_without_generations_tasks_and_test_their_parts_are_gone(bare):
@@ -271,6 +271,6 @@ def test_without_a_pair_the_page_has_no_word_of_it(bare):
 def test_the_data_say_what_has_no_support_and_what_to_know(tmp_path, monkeypatch):
     experiment = made_up.experiment({"g1": "teacher"}, {"t1": ("g1", ["x", "y"])}, "t1", ["a", "b"])
     words = Reader(written(tmp_path, monkeypatch, experiment)).words
-    assert "base a, b 9 50 20 30 7 t1 x, y 9 50 20 30 7" in words
+    assert "base a, b 6 50 20 30 7 t1 x, y 6 50 20 30 7" in words
     assert "base: 3 files are odd." in words
     assert "t1: no support in test for y; the accuracy there says nothing of this class." in words
