@@ -1,7 +1,8 @@
 """pseudo_label@g: the teacher of generation g labels the unlabelled images, without any noise."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from pipeline import tracking
 from pipeline.core import files, machine, randomness
@@ -12,49 +13,68 @@ from pipeline.labelling.confidence import Confidence, confidence
 from pipeline.labelling.rule import Labels
 from pipeline.networks import checkpoint
 from pipeline.params.check import load
+from pipeline.params.schema import Params
 from pipeline.running.entry import argument, enter
 
 MANY = 100  # unlabelled images for a labelled one, to warn of
+
+
+class Labelled(NamedTuple):
+    """A generation's pseudo-labels and how they came about.
+
+    Attributes:
+        teacher: its card.
+        sure: how sure it is.
+        screened: what the filter of foreign images let through; None where it is off.
+    """
+
+    rule: Labels
+    teacher: dict
+    dataset: store.Dataset
+    made: pseudo_labels.PseudoLabels
+    sure: Confidence
+    screened: foreign.Screened | None
+
+    @property
+    def kept(self) -> int:
+        """Images that are labelled."""
+        return len(set(self.made.index.tolist()))
 
 
 def main(argv: Sequence[str] = ()) -> None:
     """Predict, filter, balance, write."""
     params = load()
     name = argument("pseudo_label", params.generations, argv)
-    rule, teacher = params.labels_of(name), params.generations[name].teacher
-    dataset = store.load("data/prepared/base")
-    val, answers, card = asked(teacher, dataset, rule.transforms)
-    screened = screen(rule, val, answers)
-    rngs = [randomness.generator(params.seed, name, "balance", c) for c in dataset.classes]
-    made = pseudo_labels.make(answers.probs, rule, rngs, screened and screened.passes)
-    check_collapse(made, dataset, teacher, rule.threshold)
-    sure = confidence(val.probs, answers.probs)
+    labelled = label(params, name)
     path = f"data/pseudo_labels/{name}.safetensors"
-    pseudo_labels.save(
-        path,
-        made,
-        teacher={"name": teacher, "sha256": card["sha256"]},
-        unlabelled=dataset.digest("unlabelled"),
-        classes=dataset.classes,
-        rule=rule.model_dump(),
-        images_seen=len(answers.probs) * len(rule.transforms),
-        confidence=vars(sure),
-        foreign=screened and screened.describe(),
-    )
-    num, kept = len(answers.probs), len(set(made.index.tolist()))
-    numbers = {"kept": kept, "kept_share": kept / num, "rows": len(made.index)}
-    numbers |= {"confidence_gap": sure.gap} | ({"foreign": screened.dropped} if screened else {})
+    write(path, labelled)
     with tracking.stage_run(f"pseudo_label@{name}", files.sha256(path)) as tracker:
-        tracker.params({"teacher": teacher, "labels": rule.model_dump()})
-        tracker.metrics(numbers)
-    warn_of_empty(made, dataset.classes, name)
-    warn_of_strangers(sure, teacher, rule.ood_filter)
-    warn_of_crowd(dataset)
-    looks = f"; {screened.dropped} look foreign by '{rule.ood_filter}'" if screened else ""
-    print(f"pseudo_label@{name}: {kept} of {num} images kept, {len(made.index)} rows{looks}")
+        tracker.params({"teacher": labelled.teacher["name"], "labels": labelled.rule.model_dump()})
+        tracker.metrics(numbers(labelled))
+    for sentence in warnings(labelled, name):
+        print(f"warning: {sentence}", file=sys.stderr)
+    print(f"pseudo_label@{name}: {summary(labelled)}")
 
 
-def asked(
+def label(params: Params, name: str) -> Labelled:
+    """Ask the teacher of generation `name`, and apply its rule.
+
+    Raises:
+        UserError: see `ask`, `foreign.screen`, `pseudo_labels.make` and `check_collapse`.
+    """
+    rule, dataset = params.labels_of(name), store.load("data/prepared/base")
+    val, unlabelled, card = ask(params.generations[name].teacher, dataset, rule.transforms)
+    screened = None
+    if rule.ood_filter != "none":
+        screened = foreign.screen(rule.ood_filter, rule.ood_keep, val, unlabelled)
+    rngs = [randomness.generator(params.seed, name, "balance", c) for c in dataset.classes]
+    made = pseudo_labels.make(unlabelled.probs, rule, rngs, screened and screened.passes)
+    check_collapse(made, dataset, card["name"], rule.threshold)
+    sure = confidence(val.probs, unlabelled.probs)
+    return Labelled(rule, card, dataset, made, sure, screened)
+
+
+def ask(
     teacher: str, dataset: store.Dataset, names: Sequence[str]
 ) -> tuple[transforms.Answers, transforms.Answers, dict]:
     """The teacher's answers to the val and to the unlabelled images under some transforms, and its
@@ -80,15 +100,6 @@ def asked(
     return val, unlabelled, card
 
 
-def screen(
-    rule: Labels, val: transforms.Answers, unlabelled: transforms.Answers
-) -> foreign.Screened | None:
-    """What the filter of foreign images lets through; None where it is off."""
-    if rule.ood_filter == "none":
-        return None
-    return foreign.screen(rule.ood_filter, rule.ood_keep, val, unlabelled)
-
-
 def check_collapse(
     made: pseudo_labels.PseudoLabels, dataset: store.Dataset, teacher: str, threshold: float
 ) -> None:
@@ -105,40 +116,60 @@ def check_collapse(
         raise UserError("labels", what, f"train '{teacher}' better{lower}")
 
 
-def warn_of_empty(made: pseudo_labels.PseudoLabels, classes: list[str], name: str) -> None:
-    """Classes that no image is labelled with are learnt from labels alone."""
-    empty = [c for i, c in enumerate(classes) if i not in made.label]
+def write(path: str, labelled: Labelled) -> None:
+    """Write the file of pseudo-labels."""
+    rule, teacher, dataset, made, sure, screened = labelled
+    pseudo_labels.save(
+        path,
+        made,
+        teacher={"name": teacher["name"], "sha256": teacher["sha256"]},
+        unlabelled=dataset.digest("unlabelled"),
+        classes=dataset.classes,
+        rule=rule.model_dump(),
+        images_seen=dataset.num("unlabelled") * len(rule.transforms),
+        confidence=vars(sure),
+        foreign=screened and screened.describe(),
+    )
+
+
+def numbers(labelled: Labelled) -> dict[str, float]:
+    """For the tracker."""
+    kept, screened = labelled.kept, labelled.screened
+    values = {"kept": kept, "kept_share": kept / labelled.dataset.num("unlabelled")}
+    values |= {"rows": len(labelled.made.index), "confidence_gap": labelled.sure.gap}
+    return values | ({"foreign": screened.dropped} if screened else {})
+
+
+def warnings(labelled: Labelled, name: str) -> Iterator[str]:
+    """What is unusual: classes that nothing is labelled as, images that the teacher doubts, a few
+    labels that are to speak for very many images."""
+    dataset, sure, teacher = labelled.dataset, labelled.sure, labelled.teacher["name"]
+    empty = [c for i, c in enumerate(dataset.classes) if i not in labelled.made.label]
     if empty:
         these = "these classes" if len(empty) > 1 else "this class"
-        print(
-            f"warning: no image is labelled {', '.join(empty)}; {name} learns {these} from labels "
-            "alone",
-            file=sys.stderr,
-        )
-
-
-def warn_of_strangers(sure: Confidence, teacher: str, ood_filter: str) -> None:
-    """Unlabelled images that the teacher is much less sure of than of those it is known to know."""
+        yield f"no image is labelled {', '.join(empty)}; {name} learns {these} from labels alone"
     if sure.is_large:
-        advice = "; labels.ood_filter drops those that look foreign" if ood_filter == "none" else ""
-        print(
-            f"warning: {teacher} is {sure.unlabelled[1]:.0%} sure of the median unlabelled image "
-            f"and {sure.val[1]:.0%} of the median val image: they may be of other classes or of "
-            f"another kind{advice}",
-            file=sys.stderr,
+        advice = "" if labelled.screened else "; labels.ood_filter drops those that look foreign"
+        yield (
+            f"{teacher} is {sure.unlabelled[1]:.0%} sure of the median unlabelled image and "
+            f"{sure.val[1]:.0%} of the median val image: they may be of other classes or of "
+            f"another kind{advice}"
+        )
+    unlabelled, given = dataset.num("unlabelled"), dataset.num("labelled")
+    if unlabelled > MANY * given:
+        yield (
+            f"{unlabelled:,} unlabelled images are {unlabelled // given} for each of {given} "
+            "labels: what the teacher gets wrong outweighs them; label more, or keep fewer "
+            "(labels.share)"
         )
 
 
-def warn_of_crowd(dataset: store.Dataset) -> None:
-    """A few labels that are to speak for very many images."""
-    unlabelled, labelled = dataset.num("unlabelled"), dataset.num("labelled")
-    if unlabelled > MANY * labelled:
-        print(
-            f"warning: {unlabelled:,} unlabelled images are {unlabelled // labelled} for each of "
-            f"{labelled} labels: what the teacher gets wrong outweighs them; label more, or keep "
-            "fewer (labels.share)",
-            file=sys.stderr,
-        )
+def summary(labelled: Labelled) -> str:
+    """The closing line."""
+    num, screened = labelled.dataset.num("unlabelled"), labelled.screened
+    text = f"{labelled.kept} of {num} images kept, {len(labelled.made.index)} rows"
+    looks = screened and f"; {screened.dropped} look foreign by '{labelled.rule.ood_filter}'"
+    return text + (looks or "")
 
 
 if __name__ == "__main__":
