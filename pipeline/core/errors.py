@@ -16,7 +16,7 @@ class UserError(Exception):
     """
 
     def __init__(self, where: str, what: str, fix: str):
-        self.lines = [f"error: {where}: {what}; fix: {fix}"]
+        self.lines = [_printable(f"error: {where}: {what}; fix: {fix}")]
         super().__init__(self.lines[0])
 
     def __reduce__(self) -> tuple:
@@ -27,6 +27,12 @@ class UserError(Exception):
     def all(cls, errors: Iterable[UserError]) -> UserError:
         """One error that reports every line of several, each once, in their order."""
         return _with_lines(list(dict.fromkeys(line for e in errors for line in e.lines)))
+
+
+def _printable(line: str) -> str:
+    """The line as one line: what a file's name may hold is neither an end of it nor an order to a
+    terminal."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 def _with_lines(lines: list[str]) -> UserError:

@@ -29,7 +29,7 @@ class Walk:
 
     def __init__(self, root: Path, but: Iterable[str] = ()):
         self.root = root
-        self._real = root.resolve()
+        self._real = os.path.realpath(root)
         self._but = {str(PurePosixPath(path)) for path in but}
         self.faults: list[UserError] = []
         self.ignored: Counter[str] = Counter()
@@ -37,31 +37,40 @@ class Walk:
 
     def folders(self, below: str = "") -> list[str]:
         """Names of the folders in a folder of the root."""
-        return [entry.name for entry in self._entries(below) if entry.is_dir()]
+        return [entry.name for entry in self._entries(below) if _is_folder(entry)]
 
     def loose(self, below: str = "") -> list[str]:
         """Names of what else is in it."""
-        return [entry.name for entry in self._entries(below) if not entry.is_dir()]
+        return [entry.name for entry in self._entries(below) if not _is_folder(entry)]
 
     def files(self, below: str) -> Iterator[str]:
         """Paths, from the root on, of all files in a folder and in those within it."""
         for entry in self._entries(below):
             path = join(below, entry.name)
-            if entry.is_dir():
+            if _is_folder(entry):
                 yield from self.files(path)
             else:
                 yield path
 
     def holds(self, path: str) -> bool:
         """Whether a path from the root on, all links followed, leads within the root."""
-        return (self.root / path).resolve().is_relative_to(self._real)
+        real = os.path.realpath(self.root / path)
+        return os.path.commonpath([self._real, real]) == self._real
 
     def _entries(self, below: str) -> list[os.DirEntry]:
         if below not in self._seen:
-            with os.scandir(self.root / below) as entries:
-                found = sorted(entries, key=lambda entry: entry.name)
+            found = self._listed(below)
             self._seen[below] = [e for e in found if self._is_ours(e, join(below, e.name))]
         return self._seen[below]
+
+    def _listed(self, below: str) -> list[os.DirEntry]:
+        try:
+            with os.scandir(self.root / below) as entries:
+                return sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            what, fix = f"cannot be listed ({error.strerror})", "allow it to be read, or remove it"
+            self.faults.append(UserError(f"{self.root}/{below}", what, fix))
+            return []
 
     def _is_ours(self, entry: os.DirEntry, path: str) -> bool:
         if entry.name.startswith(".") or entry.name in LEFT_BY_SYSTEMS:
@@ -77,10 +86,15 @@ class Walk:
         if entry.is_symlink() and not self.holds(path):
             self.faults.append(UserError(where, f"is a link out of {self.root}", FIX_LINK))
             return False
-        if entry.is_symlink() and entry.is_dir():
+        if entry.is_symlink() and os.path.isdir(entry.path):
             self.faults.append(UserError(where, "is a link to a folder", FIX_LINK))
             return False
         return True
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    """Not a link to one, which is a fault."""
+    return entry.is_dir(follow_symlinks=False)
 
 
 def join(folder: str, name: str) -> str:
