@@ -158,9 +158,10 @@ def _threads(work: int) -> int:
 
 def _fewest_pixels(network) -> int:
     """Of images that bf16 can be trained on: a strided convolution over a single pixel is left an
-    uninitialised gradient by torch 2.15 on a CPU, and torchvision's networks halve five times."""
+    uninitialised gradient by torch 2.15 on a CPU, and torchvision's networks halve five times, and
+    timm's."""
     parts = {type(part).__module__.split(".")[0] for part in network.children()}
-    return 32**2 if "torchvision" in parts else 3**2
+    return 32**2 if parts & {"torchvision", "timm"} else 3**2
 
 
 def _fast_bf16(device) -> bool:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from pipeline.core.block import Block, Fault
 from pipeline.methods.semi_supervised.uda import UnsupervisedDataAugmentation
-from pipeline.networks import NETWORKS
+from pipeline.networks.name import NetworkName
 from pipeline.students.options import Student
 from pipeline.training.model import ModelConfig
 from pipeline.training.recipe import TrainingOverride
@@ -29,7 +29,7 @@ class MetaPseudoLabels(Student):
     """A student whose progress corrects its teacher while both train (Pham et al. 2021). The
     teacher comes out as a model too, `<name>-teacher`."""
 
-    network: Literal[tuple(NETWORKS)] | None = Field(
+    network: NetworkName | None = Field(
         None, description="architecture of the student; its teacher's if left out"
     )
     teacher: str = Field(description="the model that labels; a copy of it is trained on")

@@ -5,6 +5,7 @@ of its last residual block; it gives a backbone: float images (N, C, H, W) to po
 (N, num_features).
 """
 
+from pipeline.networks import timm
 from pipeline.networks.architecture import Architecture
 from pipeline.networks.resnet9 import resnet_9
 from pipeline.networks.small_cnn import small_cnn, wide_cnn
@@ -18,3 +19,12 @@ NETWORKS: dict[str, Architecture] = {
     "wrn_28_2": Architecture(wrn_28_2, residual=True),
     **TORCHVISION,
 }
+
+
+def architecture_of(name: str) -> Architecture:
+    """The network of that name: one of these, or one of timm's (`timm/<name>`).
+
+    Raises:
+        UserError: timm is not installed, or has no such network.
+    """
+    return timm.architecture(name) if name.startswith(timm.PREFIX) else NETWORKS[name]

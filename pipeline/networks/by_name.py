@@ -7,11 +7,12 @@ from pathlib import Path
 
 from pipeline.core import files
 from pipeline.core.errors import UserError, nearest
-from pipeline.networks import torchvision_weights
+from pipeline.networks import timm_weights, torchvision_weights
 from pipeline.networks.published import Published
 
 LIBRARIES: dict[str, Callable[[str], dict[str, Published]]] = {
     "torchvision": torchvision_weights.published,
+    "timm": timm_weights.published,
 }
 
 
@@ -68,6 +69,9 @@ def _fetch(key: str, published: Published) -> Path:
 
 def _file_faults(key: str, published: Published, sha256: str, path: Path) -> list[UserError]:
     here = files.sha256(path)
+    if not published.digits and not sha256:
+        what = f"'{published.file}' may be another file one day: 'sha256' is missing"
+        return [UserError(f"{key}.sha256", what, f"add it; today's is {here}")]
     if not here.startswith(published.digits):
         what = f"'{path}' is broken: its sha256 begins with {here[: len(published.digits)]}"
         return [UserError(f"{key}.weights", what, "delete it: it is downloaded again")]

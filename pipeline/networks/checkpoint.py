@@ -11,7 +11,7 @@ from safetensors.torch import save as save_tensors
 
 from pipeline.core import files
 from pipeline.core.errors import UserError
-from pipeline.networks import NETWORKS
+from pipeline.networks import architecture_of
 from pipeline.networks.classifier import Classifier, num_parameters
 
 SCHEMA = 3  # 2: `network.image_size`; 3: `methods`, images of every pass counted
@@ -21,12 +21,14 @@ def build(card: dict) -> Classifier:
     """The classifier that a card describes, with fresh weights from torch's generator.
 
     Raises:
-        UserError: the images are too small for the network.
+        UserError: the images are too small for the network, or timm is not installed, which it is
+            of.
     """
     spec = card["network"]
     check_images(card, spec["image_size"])
     channels = card["image_shape"][0]
-    backbone = NETWORKS[spec["name"]].build(channels, spec["width"], spec["stochastic_depth"])
+    of = architecture_of(spec["name"])
+    backbone = of.build(channels, spec["width"], spec["stochastic_depth"])
     heads = {head["task"]: len(head["classes"]) for head in card["heads"]}
     normalisation = card["normalisation"]
     return Classifier(
@@ -50,7 +52,7 @@ def check_images(card: dict, image_size: int) -> None:
         UserError: a side is under the network's least, or not the only one that it takes.
     """
     network = card["network"]["name"]
-    least, exact = NETWORKS[network].least_side, NETWORKS[network].exact_side
+    least, exact = architecture_of(network).least_side, architecture_of(network).exact_side
     height, width = [image_size] * 2 if image_size else card["image_shape"][1:]
     if exact and (height, width) != (exact, exact):
         what = f"'{network}' takes images of {exact}x{exact} alone, these are {height}x{width}"

@@ -35,7 +35,7 @@ class Pretrained(Block):
         "",
         min_length=1,
         description="the library's name of weights for a network of `torchvision/`, such as "
-        "`IMAGENET1K_V2`; `DEFAULT` = the best; downloaded once",
+        "`IMAGENET1K_V2`, or `timm/`; `DEFAULT` = its own choice; downloaded once",
     )
     file: str = Field(
         "",
@@ -46,7 +46,8 @@ class Pretrained(Block):
     sha256: str = Field(
         "",
         pattern="^[0-9a-f]{64}$",
-        description="of the file; `sha256sum` prints it; required with `file`",
+        description="of the file; `sha256sum` prints it; required with `file`, and with weights "
+        "for `timm/`",
     )
 
     def faults(self) -> Iterator[Fault]:
@@ -183,12 +184,15 @@ def _tensors(key: str, file: str, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def _of_backbone(tensors: dict[str, Tensor], classifier: str | None) -> dict[str, Tensor]:
-    """The tensors under the backbone's own names."""
+def _of_backbone(
+    tensors: dict[str, Tensor], classifier: str | tuple[str, ...] | None
+) -> dict[str, Tensor]:
+    """The tensors under the backbone's own names, without the layers that were its classifier."""
     own = "backbone."
     ours = {k.removeprefix(own): v for k, v in tensors.items() if k.startswith(own)}
     named = ours or {OLD_DENSENET.sub(r"\1\2", k): v for k, v in tensors.items()}
-    return {k: v for k, v in named.items() if not classifier or not k.startswith(f"{classifier}.")}
+    gone = (classifier,) if isinstance(classifier, str) else classifier or ()
+    return {k: v for k, v in named.items() if not k.startswith(tuple(f"{name}." for name in gone))}
 
 
 def _misfits(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> list[str]:

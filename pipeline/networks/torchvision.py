@@ -99,7 +99,7 @@ def _strip(network: nn.Module) -> None:
 
 def _take_channels(network: nn.Module, in_channels: int) -> None:
     if in_channels == 1:
-        network.register_forward_pre_hook(_repeat_grey)
+        network.register_forward_pre_hook(repeat_grey)
     elif in_channels != 3:
         modules = network.named_modules()
         name, old = next((n, m) for n, m in modules if isinstance(m, nn.Conv2d))
@@ -109,7 +109,8 @@ def _take_channels(network: nn.Module, in_channels: int) -> None:
         network.set_submodule(name, new)
 
 
-def _repeat_grey(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+def repeat_grey(_: nn.Module, inputs: tuple[Tensor]) -> Tensor:
+    """A hook before a network of colour images: (N, 1, H, W) -> (N, 3, H, W)."""
     # a normalisation of three channels has made three of one already
     (images,) = inputs
     return images.expand(-1, 3, -1, -1) if images.shape[1] == 1 else images

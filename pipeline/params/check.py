@@ -65,6 +65,8 @@ def _readable(source: Source, fault: dict) -> UserError:
         return UserError(where, f"unknown key '{loc[-1]}'", nearest(loc[-1], names))
     if kind == "missing":
         return UserError(where, f"'{loc[-1]}' is missing", f"add it: {expected(field)}")
+    if kind == "fault":  # a rule of our own
+        return UserError(where, fault["ctx"]["what"], fault["ctx"]["fix"])
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", fault["ctx"]["expected"])
         return UserError(where, f"{given!r} is no such choice", nearest(given, names))

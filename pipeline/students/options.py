@@ -7,7 +7,8 @@ from pydantic import Field
 
 from pipeline.core.block import Block, Fault
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
-from pipeline.networks import NETWORKS
+from pipeline.networks import architecture_of
+from pipeline.networks.name import NetworkName
 from pipeline.networks.pretrained import Pretrained
 from pipeline.students.brought import Brought
 from pipeline.training.method import methods_block
@@ -20,9 +21,11 @@ Methods = methods_block(SEMI_SUPERVISED)
 class Model(Block):
     """What every trained model states."""
 
-    network: Literal[tuple(NETWORKS)] = Field(description="architecture")
+    network: NetworkName = Field(
+        description="architecture; `timm/<name>` as well, where timm is installed"
+    )
     width: float = Field(
-        1.0, gt=0, le=16, description="multiplies the channels; 1 for `torchvision/`"
+        1.0, gt=0, le=16, description="multiplies the channels; 1 for `torchvision/` and `timm/`"
     )
     pretrained: Pretrained | None = Field(
         None, description="weights that the backbone begins from; random without"
@@ -51,7 +54,7 @@ class Model(Block):
 
     def _size_faults(self, config: ModelConfig) -> Iterator[Fault]:
         """Another resolution than the only one that its network takes."""
-        exact = NETWORKS[config.network].exact_side
+        exact = architecture_of(config.network).exact_side
         recipes = {"training": config.training, "fine_tune": self.fine_tune}
         for key, recipe in recipes.items():
             if exact and recipe and recipe.image_size != exact:

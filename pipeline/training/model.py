@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.core.block import Fault
-from pipeline.networks import NETWORKS
+from pipeline.networks import NETWORKS, architecture_of
 from pipeline.training.recipe import Training
 
 # keys of the recipe that say nothing to frozen features: a model that has them must not state them
@@ -48,8 +48,8 @@ class ModelConfig:
 
     def faults(self) -> Iterator[Fault]:
         """What its recipe asks of its network in vain."""
-        architecture, drop = NETWORKS[self.network], self.training.stochastic_depth
-        if drop and not architecture.residual:
+        of, drop = architecture_of(self.network), self.training.stochastic_depth
+        if drop and not of.residual:
             residual = ", ".join(_families(n for n, a in NETWORKS.items() if a.residual))
             what = f"'{self.network}' has no residual blocks for stochastic_depth {drop:g}"
             yield Fault("network", what, f"set it to 0 for this model, or use one of {residual}")
@@ -58,7 +58,7 @@ class ModelConfig:
             what = f"'{self.name}' has no teacher's pseudo-labels to weigh"
             yield Fault("training.unlabelled_weight", what, "leave it out")
         own = "width" in self.options.model_fields_set  # else a parent has said it
-        if own and self.width != 1 and not architecture.any_width:
+        if own and self.width != 1 and not of.any_width:
             yield Fault("width", f"'{self.network}' has one width", "set it to 1")
         if self.training.features == "frozen":
             yield from self._frozen_faults()
