@@ -55,7 +55,7 @@ def propose(
         what = f"{minutes:g} minutes are gone before anything is trained"
         fix = f"give it {sum(least.seconds.values()) / 60 + 1:.0f} or more"
         raise UserError("--minutes", what, fix)
-    return bench.at(rung, rounded(steps))
+    return bench.at(rung, rules.rounded(steps))
 
 
 class Bench:
@@ -81,9 +81,3 @@ class Bench:
         once = sum(self.at(rung, TOLD_APART).seconds.values())
         twice = sum(self.at(rung, 2 * TOLD_APART).seconds.values())
         return TOLD_APART + (seconds - once) * TOLD_APART / (twice - once)
-
-
-def rounded(steps: int) -> int:
-    """Down to two digits."""
-    unit = 10 ** max(0, len(str(steps)) - 2)
-    return steps // unit * unit

@@ -30,7 +30,7 @@ from pipeline.running.run import Run
 from pipeline.running.tracker import NullTracker
 from pipeline.students.learn import Job, learn
 
-SECONDS = 3.0  # for the steps of a model
+SECONDS = 1.0  # for the steps of a model
 MOST = 40  # steps that are timed
 PARTS = 2  # of them, with an evaluation on one image after each
 ANSWERED = 256  # images that are answered to time it
@@ -61,11 +61,11 @@ def rehearse(params: Params, images: np.ndarray) -> Pace:
     with _elsewhere():
         dataset = _dataset(images, params.data.classes)
         rehearsal = Rehearsal(params, dataset, settings)
-        steps = {name: rehearsal.step(name) for name in _models(params)}
-        return Pace(steps, *rehearsal.answers(images))
+        return Pace(rehearsal.steps(), *rehearsal.answers(images))
 
 
-def _models(params: Params) -> list[str]:
+def models(params: Params) -> list[str]:
+    """The models of the base task that learn from one another, parents first."""
     lineage = params.lineage()
     return [name for name in lineage if lineage[name].block in ("teacher", "generations")]
 
@@ -124,9 +124,23 @@ class Rehearsal(NamedTuple):
         """torch's."""
         return machine.device(self.settings)
 
-    def step(self, name: str) -> float:
-        """Seconds of a step of a model: of one for a guess, then of as many as there is time for;
-        its parent was trained before."""
+    def steps(self) -> dict[str, float]:
+        """Seconds of a step of each model; those that do the same in it take as long."""
+        seconds: dict[str, float] = {}
+        for name in models(self.params):
+            alike = (other for other in seconds if self._work(other) == self._work(name))
+            twin = next(alike, None)
+            seconds[name] = seconds[twin] if twin else self._step(name)
+        return seconds
+
+    def _work(self, name: str) -> tuple:
+        """What a step of a model does."""
+        config = self.params.config(name)
+        network = config.network, config.width
+        return network, config.training, config.options.methods, config.parent is None
+
+    def _step(self, name: str) -> float:
+        """Of one step for a guess, then of as many as there is time for."""
         guess = self._timed(name, 1)
         return self._timed(name, max(1, min(MOST, round(SECONDS / guess)) // PARTS))
 
@@ -142,7 +156,8 @@ class Rehearsal(NamedTuple):
         short = {"steps": (1 + PARTS) * num, "evaluate_every": num}
         short |= {"warmup_steps": 0, "keep": "last"}
         training = config.training.model_copy(update=short)
-        options = config.options.model_copy(update={"fine_tune": None})
+        fresh = {"init": "scratch"} if config.parent else {}  # no teacher need be there
+        options = config.options.model_copy(update={"fine_tune": None, **fresh})
         return Job(
             config=replace(config, training=training, options=options),
             dataset=self.dataset,

@@ -11,7 +11,10 @@ from typing import Any, NamedTuple
 from pipeline.proposal.facts import Facts
 from pipeline.proposal.ladder import LADDER, LEAST_STEPS, Rung
 
-GENERATIONS = ("g1", "g2")
+GENERATIONS = {  # by name, with the reason for each
+    "g1": "goes on from its teacher's weights, by labels and its teacher's answers",
+    "g2": "the same once more: it gains less than the first, and a third one less still",
+}
 BATCH = {"teacher": 64, "student": 32}  # labelled images in a step
 RATE = {"teacher": 0.1, "student": 0.05}
 MOST_RATIO = 5  # unlabelled images for a labelled one in a student's step
@@ -107,8 +110,9 @@ def training(recipe: Recipe) -> Values:
     who = "student" if facts.unlabelled else "teacher"
     mirrored = "a mirrored photo shows the same; set false where left and right matter"
     grey = "grey images are often letters or scans; set true if a mirrored one shows the same"
+    all_there_is = steps >= rounded(most_steps(facts))
     return {
-        "steps": Because(steps, "of each model: as many as the minutes leave time for"),
+        "steps": Because(steps, f"of each model: {_steps(all_there_is)}"),
         "batch_size": Because(BATCH[who], "labelled images in a step"),
         "unlabelled_ratio": Because(recipe.ratio, "unlabelled ones in it for each of them"),
         "unlabelled_weight": Because(
@@ -132,6 +136,16 @@ def training(recipe: Recipe) -> Values:
     }
 
 
+def _steps(all_there_is: bool) -> str:
+    return "more gain little" if all_there_is else "as many as the minutes leave time for"
+
+
+def rounded(steps: int) -> int:
+    """Down to two digits."""
+    unit = 10 ** max(0, len(str(steps)) - 2)
+    return steps // unit * unit
+
+
 def labels(recipe: Recipe) -> Values:
     """The block `labels`."""
     transforms = ["identity", "flip"] if recipe.facts.colour else ["identity"]
@@ -153,8 +167,8 @@ def models(recipe: Recipe) -> Values:
     network = {"network": rung.network} | ({"width": rung.width} if rung.width != 1 else {})
     own = {"batch_size": BATCH["teacher"], "learning_rate": RATE["teacher"]}
     students = {
-        name: Because({"teacher": teacher, **network, "init": "teacher"})
-        for teacher, name in zip(("teacher", *GENERATIONS), GENERATIONS)
+        name: Because({"teacher": teacher, **network, "init": "teacher"}, reason)
+        for (name, reason), teacher in zip(GENERATIONS.items(), ("teacher", *GENERATIONS))
     }
     why = (
         "from labels alone, in larger steps; an image takes about "
@@ -167,7 +181,9 @@ def models(recipe: Recipe) -> Values:
         "meta_pseudo_labels": Because({}, "no better than a generation in our studies"),
         "baselines": Because({}, "models to compare with"),
         "tasks": Because({}, "classes to learn later, on top"),
-        "final": Because(GENERATIONS[-1] if unlabelled else "teacher", "the model meant to ship"),
+        "final": Because(
+            list(GENERATIONS)[-1] if unlabelled else "teacher", "the model meant to ship"
+        ),
     }
 
 

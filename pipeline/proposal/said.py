@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pipeline.core import machine
+from pipeline.pages.formats import counted
 from pipeline.proposal import page as text
 from pipeline.proposal.place import Place
 from pipeline.proposal.propose import Proposal
@@ -65,7 +66,7 @@ def page(place: Place, made: Proposal, given: argparse.Namespace) -> str:
     head = (
         f"A proposal for {place.listing.root}: {labelled:,} labelled images of "
         f"{len(counts.training)} classes, {counts.unlabelled:,} without a label.\n"
-        f"Made for {given.minutes:g} minutes on {machine.cores()} cores: "
+        f"Made for {given.minutes:g} min on {counted(machine.cores(), 'core')}: "
         f"{_time(sum(made.seconds.values()))} are expected.\n"
         "Every value is a suggestion: docs/recipes.md says how they are found, docs/parameters.md "
         "what they do."

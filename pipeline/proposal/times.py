@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pipeline.core import machine
 from pipeline.params.schema import Params
-from pipeline.proposal.rehearsal import Pace
+from pipeline.proposal.rehearsal import Pace, models
 
 # in starts of a stage, which is mostly imports: the report imports MLflow and draws, DVC looks at
 # all files before and after
@@ -58,9 +58,3 @@ def training(params: Params, name: str, counts: Counts, pace: Pace) -> float:
     recipe = params.config(name).training
     evaluations = recipe.steps // recipe.evaluate_every + 1
     return recipe.steps * pace.step[name] + evaluations * counts.val * pace.label
-
-
-def models(params: Params) -> list[str]:
-    """The models of the base task, parents first."""
-    lineage = params.lineage()
-    return [name for name in lineage if lineage[name].block in ("teacher", "generations")]

@@ -109,9 +109,10 @@ def test_the_proposed_chain_runs(photos, clocked, monkeypatch, capsys):
     main(["init", "photos"])
     path = photos.parent / "params.yaml"
     short = {"steps": "40", "evaluate_every": "20", "warmup_steps": "2", "batch_size": "16"}
+    short |= {"width": "0.0625"}
     text = path.read_text()
     for key, value in short.items():
-        text = re.sub(rf"([ {{]{key}: )\d+", rf"\g<1>{value}", text)
+        text = re.sub(rf"([ {{]{key}: )[0-9.]+", rf"\g<1>{value}", text)
     path.write_text(text)
     prepare.main()
     teacher.main()

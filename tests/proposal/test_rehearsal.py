@@ -67,3 +67,14 @@ def test_the_clock_is_the_one_that_others_do_not_move():
     start = Moment(0.0, 0.0)
     assert stopwatch.seconds(start, waited) == 4 and stopwatch.seconds(start, two_threads) == 3
     assert stopwatch.seconds(start, Moment(9.0, 4.0), "cuda") == 9
+
+
+def test_models_that_do_the_same_are_tried_once(tmp_path, monkeypatch, quick):
+    monkeypatch.chdir(tmp_path)
+    values = tiny_values()
+    values["generations"]["g2"] = values["generations"]["g1"] | {"teacher": "g1"}
+    values["tasks"], values["meta_pseudo_labels"], values["final"] = {}, {}, "g2"
+    tried, learn = [], rehearsal.learn
+    monkeypatch.setattr(rehearsal, "learn", lambda job: [tried.append(job.config.name), learn(job)])
+    pace = rehearsal.rehearse(Params.model_validate(values), IMAGES)
+    assert set(tried) == {"teacher", "g1"} and pace.step["g2"] == pace.step["g1"]

@@ -72,7 +72,7 @@ def test_every_value_has_a_reason_in_a_sentence_and_every_required_key_is_there(
         block = block_in(Params.model_fields[key].annotation) if isinstance(value, dict) else None
         rows = value.items() if block else [(key, value)]
         for name, item in rows:
-            if name not in ("source", "root", "classes", "generations", "stochastic_depth"):
+            if name not in ("source", "root", "classes", "stochastic_depth"):
                 assert re.match(r"[A-Za-z0-9`].{10,}", item.why), (name, item.why)
         if block and key != "generations":
             needed = {k for k, field in block.by_key().items() if field.is_required()}
