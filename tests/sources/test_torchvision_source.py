@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import ROOT
 from PIL import Image
 from torchvision import datasets
 from torchvision.datasets import cifar, flowers102, stl10, svhn
@@ -197,6 +198,11 @@ def read(name: str, classes: list[str], **changes) -> Images:
 
 def test_every_data_set_has_its_files_here():
     assert set(FILES) == set(source.SOURCES) == {n for n in SOURCES if n.startswith("torchvision/")}
+
+
+def test_the_page_on_data_has_every_name():
+    page = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert all(f"`{name.removeprefix('torchvision/')}`" in page for name in FILES)
 
 
 @pytest.mark.parametrize("name", FILES)
