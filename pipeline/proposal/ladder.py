@@ -24,6 +24,7 @@ LADDER = [  # the most work first
     Rung(128, "torchvision/resnet18", 1.0, 590),
     Rung(64, "resnet_9", 0.5, 384),
     Rung(64, "resnet_9", 0.25, 96),
+    Rung(32, "resnet_9", 0.5, 96),
     Rung(48, "resnet_9", 0.25, 54),
     Rung(32, "resnet_9", 0.25, 24),
     Rung(24, "resnet_9", 0.25, 13.5),

@@ -38,23 +38,34 @@ def _entry(key: str, value: Any, level: int) -> Iterator[str]:
         return
     value, why = value if isinstance(value, Because) else (value, "")
     line = f"{indent}{key}: {flow(value)}"
-    if not why:
-        yield line
-    elif max(COLUMN, len(line) + 2) + len(why) + 2 <= WIDTH:
+    if why and max(COLUMN, len(line) + 2) + len(why) + 2 <= WIDTH:
         yield f"{line:{COLUMN - 2}}  # {why}"
+        return
+    if why:
+        yield from (f"{indent}# {part}" for part in _wrapped(why.split(), WIDTH - len(indent) - 2))
+    if isinstance(value, list) and len(line) > WIDTH:
+        yield from _long(f"{indent}{key}: [", value)
     else:
-        yield from (f"{indent}# {part}" for part in _wrapped(why, WIDTH - len(indent) - 2))
         yield line
 
 
-def _wrapped(sentence: str, width: int) -> Iterator[str]:
+def _long(start: str, values: list) -> Iterator[str]:
+    """A list over several lines."""
+    words = [f"{flow(value)}," for value in values]
+    first, *rest = _wrapped(words, WIDTH - len(start))
+    lines = [f"{start}{first}", *(" " * len(start) + line for line in rest)]
+    yield from lines[:-1]
+    yield f"{lines[-1][:-1]}]"
+
+
+def _wrapped(words: list[str], width: int) -> Iterator[str]:
     line = ""
-    for word in sentence.split():
+    for word in words:
         if line and len(line) + 1 + len(word) > width:
             yield line
             line = word
         else:
-            line = f"{line} {word}".strip()
+            line = f"{line} {word}" if line else word
     yield line
 
 

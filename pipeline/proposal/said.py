@@ -29,18 +29,20 @@ def found(place: Place) -> Iterator[str]:
     headers, names = place.headers, place.names
     yield f"{place.listing.root}: {len(place.listing.files):,} files"
     for title, counts in (("pixels", _sizes(headers.sizes)), ("kinds", headers.kinds)):
-        shown = ", ".join(f"{name} {num}" for name, num in counts.most_common(SHOWN))
-        more = len(counts) - SHOWN
-        yield f"{title} of {headers.sizes.total()} of them: {shown}" + (
-            f", and {more} more" if more > 0 else ""
-        )
+        shown = _some([f"{name} {num}" for name, num in counts.most_common()])
+        yield f"{title} of {headers.sizes.total()} of them: {shown}"
     yield from names.notes
     few = [f"{name} {num}" for name, num in place.found.training.items() if num < FEW]
     if few:
-        yield f"look: few labelled images of {', '.join(few)}; {FEW} or more would help most"
+        yield f"look: few labelled images of {_some(few)}; {FEW} or more would help most"
     for path, why in list(headers.bad.items())[:SHOWN]:
         yield f"look: {place.listing.root}/{path} {why}; remove it, or set data.on_bad_image: skip"
     yield from (f"look: {doubt}" for doubt in names.doubts)
+
+
+def _some(words: list[str]) -> str:
+    more = [f"and {len(words) - SHOWN} more"] if len(words) > SHOWN else []
+    return ", ".join([*words[:SHOWN], *more])
 
 
 def _sizes(sizes: Counter) -> Counter:

@@ -59,6 +59,23 @@ def test_a_folder_becomes_a_params_file_that_check_likes(photos, clocked, capsys
     assert text.startswith("# A proposal for photos: 20 labelled images of 2 classes, 40 without")
 
 
+def test_what_a_person_should_look_at_is_said(photos, clocked, capsys):
+    for number in range(8):
+        (photos / "cat" / f"{number}.png").unlink()
+    (photos / "dog" / "text.png").write_text("no image")
+    main(["init", "photos"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[:3] == [
+        "photos: 53 files",
+        "pixels of 52 of them: 20x16 52",
+        "kinds of 52 of them: PNG RGB 52",
+    ]
+    looks = [line for line in said if line.startswith("look: ")]
+    assert looks[0] == "look: few labelled images of cat 2; 5 or more would help most"
+    assert looks[1].startswith("look: photos/dog/text.png is no image of the formats")
+    assert looks[1].endswith("; remove it, or set data.on_bad_image: skip")
+
+
 def test_minutes_set_the_steps_and_the_sum_of_the_stages(photos, clocked, capsys):
     steps = {}
     for minutes in ("1", "2"):

@@ -50,4 +50,12 @@ def test_values_and_reasons_come_back(tmp_path):
     assert "seed: 0                       # none" in lines
     reasons = [line.strip() for line in lines if "too long" in line or "therefore" in line]
     assert all(line.startswith("# ") for line in reasons)
-    assert all(len(line) <= 100 for line in lines if "names:" not in line)
+    assert all(len(line) <= 100 for line in lines)
+
+
+def test_a_thousand_classes_are_on_many_lines(tmp_path):
+    names = [f"class {number}" for number in range(1_000)]
+    path = tmp_path / "params.yaml"
+    path.write_text(page.text({"data": {"classes": Because(names)}}, "head"), encoding="utf-8")
+    assert read(path).values == {"data": {"classes": names}}
+    assert max(map(len, path.read_text().splitlines())) <= 100
