@@ -80,8 +80,13 @@ def decode(path: str, size: int) -> Pixels:
         BadImage: see `opened` and `to_rgb`.
         Exception: of any kind, where the file is broken.
     """
-    with warnings.catch_warnings(action="ignore"), opened(path) as image:  # Pillow's, of odd files
-        if size and image.format in ("JPEG", "MPO"):
+    with warnings.catch_warnings(action="ignore"):  # Pillow's, of odd files
+        return _decode(path, size)
+
+
+def _decode(path: str, size: int) -> Pixels:
+    with opened(path) as image:
+        if size and min(image.size) >= 4 * size and image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))
         rgb, kinds = to_rgb(image)
     rgb = fitted(rgb, size)
@@ -110,12 +115,13 @@ def store(first: int, paths: list[str], target: Target) -> list[Result]:
     Raises:
         OSError: of the target's disk.
     """
-    return [_store(row, path, target) for row, path in enumerate(paths, first)]
+    with warnings.catch_warnings(action="ignore"):
+        return [_store(row, path, target) for row, path in enumerate(paths, first)]
 
 
 def _store(row: int, path: str, target: Target) -> Result:
     try:
-        data, height, width, kinds = decode(path, target.size)
+        data, height, width, kinds = _decode(path, target.size)
     except Exception as error:  # a broken file can fail in any way
         lasts = getattr(error, "errno", None) is None and not isinstance(error, MemoryError)
         return Result("", fault=reason(error), lasts=lasts)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from PIL import Image, UnidentifiedImageError
 
 from pipeline.sources.pixel_modes import BadImage
@@ -35,17 +32,18 @@ OTHERS = {
 }
 
 
-@contextmanager
-def opened(path: str) -> Iterator[Image.Image]:
-    """The image of a regular file, not yet decoded.
+def opened(path: str) -> Image.Image:
+    """The image of a regular file, not yet decoded; a context, which closes the file.
 
     Raises:
         BadImage: of no allowed format; from the header alone: too many pixels (Pillow's limit
             against decompression bombs), too long a side, too slim.
     """
-    with _open(path) as image:
-        _check_size(*image.size)
-        yield image
+    image = _open(path)
+    if what := _size_fault(*image.size):
+        image.close()
+        raise BadImage(what)
+    return image
 
 
 def _open(path: str) -> Image.Image:
@@ -82,9 +80,9 @@ def _what(start: bytes) -> str:
     return f"is {known}, {ALL}" if known else f"is {ALL}"
 
 
-def _check_size(width: int, height: int) -> None:
-    said = f"is of {width}x{height} pixels"
+def _size_fault(width: int, height: int) -> str:
     if max(width, height) > LONGEST:
-        raise BadImage(f"{said}, a side of more than {LONGEST:,}")
+        return f"is of {width}x{height} pixels, a side of more than {LONGEST:,}"
     if max(width, height) > SLIMMEST * min(width, height):
-        raise BadImage(f"{said}, more than {SLIMMEST} times as long as wide")
+        return f"is of {width}x{height} pixels, more than {SLIMMEST} times as long as wide"
+    return ""

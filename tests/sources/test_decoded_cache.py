@@ -220,7 +220,7 @@ def test_what_the_disk_may_read_next_time_is_not_kept(root, decoded, monkeypatch
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(decoder, "decode", broken)
+        patch.setattr(decoder, "_decode", broken)
         results = decode_all(root, PATHS, SIZE)
     assert results.faults[0] == "cannot be read (Input/output error)" and len(results.faults) == NUM
     assert right(decode_all(root, PATHS, SIZE), root)
