@@ -7,7 +7,6 @@ another source they say more of its images: mostly the labels of some that had n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
@@ -94,27 +93,28 @@ def said(
 def _rows(root: Path, name: str, classes: Iterable[str], errors: list[UserError]) -> Iterator[Row]:
     """The good rows of a table, their paths in one form; the others are faults."""
     stamps = Stamps(root)
-    similar = cache(lambda label: nearest(label, classes))
+    unknown: dict[str, list[str]] = {}  # where labels stand that are no class
     try:
         for row in tables.read(root, name):
-            found = row if isinstance(row, UserError) else _fault(row, stamps, classes, similar)
+            found = row if isinstance(row, UserError) else _fault(row, stamps)
             if found:
                 errors.append(found)
+            elif row.label and row.label not in classes:
+                unknown.setdefault(row.label, []).append(row.where)
             else:
                 yield row._replace(path=str(PurePosixPath(row.path)))
     except UserError as error:
         errors.append(error)
+    for label, where in unknown.items():
+        what = f"no class of params is called {label!r}"
+        what += f", here and in {len(where) - 1:,} other lines" if len(where) > 1 else ""
+        errors.append(UserError(where[0], what, nearest(label, classes)))
 
 
-def _fault(
-    row: Row, stamps: Stamps, classes: Iterable[str], similar: Callable[[str], str]
-) -> UserError | None:
-    """What is wrong with a row by itself."""
+def _fault(row: Row, stamps: Stamps) -> UserError | None:
+    """What is wrong with a row by itself, but for its label."""
     if what := _path_fault(row.path):
         return UserError(row.where, what, FIX_PATH)
-    if row.label and row.label not in classes:
-        what = f"no class of params is called {row.label!r}"
-        return UserError(row.where, what, similar(row.label))
     if row.split and row.split not in SPLITS:
         return UserError(row.where, f"no split is called {row.split!r}", nearest(row.split, SPLITS))
     stamp = stamps.of(row.path)

@@ -156,7 +156,6 @@ x/5.png,cat,val
 x/5.png,cat,train
 """
     assert lines(root, text) == [
-        "a.csv:2: no class of params is called 'cta'; fix: did you mean 'cat'?",
         "a.csv:3: no split is called 'tset'; fix: did you mean 'test'?",
         "a.csv:4: 'x/7.png' cannot be read (No such file or directory); fix: correct the path, or "
         "put the file there",
@@ -170,6 +169,7 @@ x/5.png,cat,train
         "a.csv:11: names no path; fix: write it from data.root on, with '/'",
         "a.csv:13: has 2 fields where the first line has 3; fix: quote fields that hold the "
         "delimiter, or fill the line up",
+        "a.csv:2: no class of params is called 'cta'; fix: did you mean 'cat'?",
         "a.csv:15: 'x/4.png' is 'dog' here, but 'cat' by a.csv:14; fix: correct one of them",
         "a.csv:17: 'x/5.png' is 'train' here, but 'val' by a.csv:16; fix: correct one of them",
         "a.csv:12: 'x/2.png' is a test image without a label; fix: give it a label, or no split",
@@ -195,7 +195,7 @@ x/5.png,cat,train
         ('path,label\n"x/0.png"x,cat\n', r"a.csv:2: is not CSV \(.*\)"),
         ("path,label\n" + "x" * 200_000 + ",cat\n", r"a.csv:2: is not CSV \(field larger"),
         ("path,label\nx/0.png\0,cat\n", r"a.csv:2: 'x/0.png\\x00' cannot be read"),
-        ('path,label\n"x/0\n.png",c\x1b[31m\n', r"a.csv:2: no class of params .* 'c\\x1b\[31m'"),
+        ("path,label\nx/0.png,c\x1b[31m\n", r"a.csv:2: no class of params .* 'c\\x1b\[31m'"),
         (b"PAR1 nothing", "a.csv: is not Parquet that can be read"),
     ],
 )
@@ -242,8 +242,17 @@ def test_tables_are_files_within_the_root(root, tmp_path):
 
 
 def test_many_bad_rows_are_counted(root):
-    said = lines(root, "path,label\n" + "x/0.png,cta\n" * 25)
+    said = lines(root, "path,label\n" + "x/9.png,cat\n" * 25)
     assert len(said) == 21 and "5 more rows cannot be used (25 in all)" in said[-1]
+
+
+def test_a_label_that_no_class_has_is_named_once(root):
+    rows = ["x/0.png,cta"] * 1500 + ["x/1.png,horse", "x/2.png,dog"]
+    assert lines(root, "\n".join(["path,label", *rows])) == [
+        "a.csv:2: no class of params is called 'cta', here and in 1,499 other lines; fix: did you "
+        "mean 'cat'?",
+        "a.csv:1502: no class of params is called 'horse'; fix: use one of: cat, cow, dog",
+    ]
 
 
 def test_a_missing_root_is_one_line(tmp_path):
