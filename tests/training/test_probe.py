@@ -14,7 +14,7 @@ from torch import nn
 from pipeline.continual.extend import extend
 from pipeline.core import files
 from pipeline.data import tasks
-from pipeline.data.batches import Stream
+from pipeline.data.batches import Batches, Stream
 from pipeline.networks import checkpoint, evaluate
 from pipeline.students.learn import learn
 from pipeline.training import fit
@@ -207,6 +207,18 @@ def test_a_step_takes_either_view_of_each_image(rng):
     assert torch.equal(taken[:, 0, 0, 0].bool(), torch.as_tensor(drawn["mirrored"]))
     assert 150 < int(taken[:, 0].sum()) < 250
     assert not EitherView(flip=False)(table, {}).any()
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_batch_of_features_is_the_same_from_the_buffer_that_goes_to_a_device(flip):
+    table = torch.rand(9, 1 + flip, 3, 1, 1)
+    stream = Stream(table, torch.eye(9), 4, EitherView(flip))
+    batches = Batches({"labelled": stream}, seed=0, model="t")
+    for step in range(4):
+        one = batches(step)["labelled"]
+        other = batches.unpack(batches.pack(step))["labelled"]
+        assert one.images.shape == (4, 3, 1, 1)
+        assert torch.equal(one.images, other.images) and torch.equal(one.targets, other.targets)
 
 
 def test_the_recipes_views_are_of_features(chain):
