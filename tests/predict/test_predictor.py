@@ -66,11 +66,13 @@ def test_predictions_the_report_and_what_is_registered_agree_on_all_of_test(mode
     temperature = card["metrics"]["temperature"]
     assert abs(temperature - 1) > 0.01, "else this shows nothing of it"
     wanted = torch.softmax(answers.logits.double() / temperature, 1).numpy()
-    servable, blank = Servable(network, card), torch.from_numpy(example(card))
-    batch = ({0: torch.export.Dim("batch", min=1)},)
-    exported = torch.export.export(servable, (blank,), dynamic_shapes=batch).module()
+    registered = Servable(network, card)
+    if name != "shuffled-t1":  # an export of so many layers takes seconds; `shuffled` shows it
+        batch = ({0: torch.export.Dim("batch", min=1)},)
+        blank = torch.from_numpy(example(card))
+        registered = torch.export.export(registered, (blank,), dynamic_shapes=batch).module()
     images = answers.images[0 : len(answers.labels)]
-    registered = exported(images).detach().numpy()
+    registered = registered(images).detach().numpy()
     start = 0
     for task in models[name].split() or [""]:
         predictor = Predictor(f"models/{name}", task)
