@@ -8,7 +8,6 @@ from pathlib import Path
 from pipeline.core import files
 from pipeline.data import findings
 from pipeline.data.store import SPLITS, Dataset
-from pipeline.pages.render import environment
 from pipeline.pages.thumbnails import thumbnail
 
 NAME = "report.html"
@@ -23,6 +22,8 @@ def write(dataset: Dataset, found: dict) -> None:
     Args:
         found: see `findings`.
     """
+    from pipeline.pages.render import environment  # Jinja, which `check` need not wait for
+
     of = dataset.card["counts"]
     page = environment(TEMPLATES).get_template("data_report.html")
     text = page.render(

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pipeline.core.block import LabelsPerClass
 from pipeline.data import findings, store
 from pipeline.sources import SOURCES, data_report, splits
+from pipeline.sources.alike import alike
 from pipeline.sources.copies import Copies, without_copies
 from pipeline.sources.images import Notes, Wanted
 from pipeline.sources.options import Data
@@ -59,7 +60,8 @@ def prepare(
         rows=images.row,
         copies=sum(copies.left_out.values()),
     )
-    found = findings.write(folder, _found(data, images.notes, copies))
+    found = _found(data, images.notes, copies) | {"near_duplicates": alike(images, parts)}
+    found = findings.write(folder, found)
     data_report.write(dataset, found)
     return dataset
 
@@ -73,5 +75,4 @@ def _found(data: Data, notes: Notes, copies: Copies) -> dict:
         "ignored": dict(notes.ignored),
         "sizes": [[width, height, num] for (width, height), num in notes.sizes.items()],
         "copies": [[*where, num] for where, num in sorted(copies.left_out.items())],
-        "near_duplicates": [],
     }

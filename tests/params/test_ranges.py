@@ -13,7 +13,6 @@ from faults import (
     example,
     leaves,
     lines_of,
-    lines_with,
     set_key,
 )
 

@@ -7,10 +7,11 @@ import pytest
 from conftest import tiny_values, write_params
 from PIL import Image
 
+from benchmarks.duplicates import drawn
 from pipeline.data import findings
 from pipeline.pages.thumbnails import thumbnail
 from pipeline.params.check import load
-from pipeline.sources import data_report
+from pipeline.sources import alike, data_report
 from pipeline.sources.prepare import prepare
 
 
@@ -82,3 +83,29 @@ def test_a_person_is_told_and_warned(folder, capsys):
 def test_the_same_images_make_the_same_page(folder):
     one = (prepared(folder).folder / data_report.NAME).read_bytes()
     assert (prepared(folder).folder / data_report.NAME).read_bytes() == one
+
+
+def test_near_duplicates_across_splits_are_listed_and_warned_of(folder, monkeypatch):
+    photos = folder / "photos"
+    for number, pixels in enumerate(drawn(12, 48).transpose(0, 2, 3, 1)):
+        Image.fromarray(pixels).save(photos / f"train/cat/drawn{number}.png")
+    picture = Image.open(photos / "train/cat/drawn7.png")
+    picture.save(photos / "test/cat/again.jpg", quality=75)
+    dataset = prepared(folder, size=32)
+    found = findings.read(dataset.folder)
+    [(one, other, *splits, similarity)] = found["near_duplicates"]
+    assert {one, other} == {"train/cat/drawn7.png", "test/cat/again.jpg"}
+    assert "test" in splits and 0.7 < similarity < 1
+    assert findings.warnings(found)[-1] == (
+        "1 val or test images have a near-duplicate in another split"
+    )
+    assert "train/cat/drawn7.png" in (dataset.folder / data_report.NAME).read_text("utf-8")
+
+    def refused(*_):
+        raise AssertionError("the same images are compared again")
+
+    monkeypatch.setattr(alike, "near_duplicates", refused)
+    assert findings.read(prepared(folder, size=32).folder) == found
+    (photos / "train/cat/drawn7.png").unlink()
+    with pytest.raises(AssertionError, match="compared again"):
+        prepared(folder, size=32)

@@ -101,9 +101,7 @@ def test_classes_in_another_order_are_refused(mine):
     card["heads"][0]["classes"][0] = "nine"
     files.write_sealed(mine / "card.json", {k: v for k, v in card.items() if k != "seal"})
     params(mine.parent.parent)
-    with pytest.raises(
-        UserError, match=r"classes \['nine', .*write data.classes in the model'"
-    ):
+    with pytest.raises(UserError, match=r"classes \['nine', .*write data.classes in the model'"):
         teacher.main()
 
 
