@@ -33,9 +33,7 @@ def write(dataset: Dataset, found: dict) -> None:
         shape=dataset.image_shape,
         splits=list(SPLITS),
         num={name: dataset.num(name) for name in SPLITS},
-        rows=[
-            (name, [dataset.card["counts"][s][name] for s in SPLITS]) for name in dataset.classes
-        ],
+        rows=[(name, [of[split][name] for split in SPLITS]) for name in dataset.classes],
         without_label=dataset.card["without_label"],
         sheets=_sheets(dataset),
         listed=LISTED,
