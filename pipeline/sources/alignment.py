@@ -19,6 +19,7 @@ TILE = 8  # pixels of a side
 TEXTURE = 4.0  # variance of the detail in a tile that counts, in squared levels of 255
 TILES = 4  # that count, at least, of 16
 LEAST = 0.7  # similarity of two images of one picture
+WORST = 0.45  # mean of its lowest quarter of tiles, at least: the frame is not the picture
 EVIDENCE = 6.5  # Fisher's z of the similarity, in standard errors
 BLOCK = 512  # pairs at a time, which a core's cache holds
 
@@ -141,12 +142,19 @@ def _similarity(still: Tensor, laid: Laid) -> Tensor:
     product, of_a, of_b = (avg_pool2d(values, TILE).flatten(1) for values in (a * b, a * a, b * b))
     gain = of_a.mean(1, keepdim=True) / of_b.mean(1, keepdim=True).clamp(min=1e-6)
     stronger = torch.maximum(of_a, of_b * gain)
-    counts = stronger > TEXTURE
-    share = product * gain.sqrt() / stronger.clamp(min=1e-6)
-    similarity = (share * counts).sum(1) / counts.sum(1).clamp(min=1)
+    share = (product * gain.sqrt() / stronger).masked_fill(stronger <= TEXTURE, torch.nan)
+    num = share.isfinite().sum(1)
+    similarity = share.nanmean(1)
     least = (EVIDENCE / _freedom(a, b).sqrt()).tanh().clamp(min=LEAST)
-    same = (similarity >= least) & (counts.sum(1) >= TILES) & (laid.inside.mean((1, 2)) > OVERLAP)
+    same = (similarity >= least) & (_worst_quarter(share) >= WORST)
+    same &= (num >= TILES) & (laid.inside.mean((1, 2)) > OVERLAP)
     return torch.where(same, similarity.clamp(max=1), 0)
+
+
+def _worst_quarter(share: Tensor) -> Tensor:
+    """The mean of the lowest quarter of the values of each row, but for those that are `nan`."""
+    lowest, num = share.sort(1).values, share.isfinite().sum(1, keepdim=True)  # nan comes last
+    return lowest.masked_fill(torch.arange(share.shape[1]) >= (num + 3) // 4, torch.nan).nanmean(1)
 
 
 def _detail(image: Tensor) -> Tensor:
