@@ -195,6 +195,7 @@ x/5.png,cat,train
         ('path,label\n"x/0.png"x,cat\n', r"a.csv:2: is not CSV \(.*\)"),
         ("path,label\n" + "x" * 200_000 + ",cat\n", r"a.csv:2: is not CSV \(field larger"),
         ("path,label\nx/0.png\0,cat\n", r"a.csv:2: 'x/0.png\\x00' cannot be read"),
+        ('path,label\n"x/0\n.png",cat\n', r"a.csv:2: 'x/0\\n.png' cannot be read"),
         ("path,label\nx/0.png,c\x1b[31m\n", r"a.csv:2: no class of params .* 'c\\x1b\[31m'"),
         (b"PAR1 nothing", "a.csv: is not Parquet that can be read"),
     ],
