@@ -18,6 +18,14 @@ def test_photos_of_odd_sizes_are_not_enlarged_nor_shrunk_for_little(side, larges
     assert max(rung.side for rung in rungs(side)) == largest
 
 
+def test_a_rung_that_photos_are_far_too_small_for_is_none_of_theirs():
+    """Its work would be told wrong."""
+    for side in range(8, 600):
+        for rung in rungs(side):
+            (own,) = [r for r in LADDER if r._replace(side=rung.side) == rung]
+            assert own.side <= 1.25 * side
+
+
 @pytest.mark.parametrize("power", [10**exponent for exponent in range(2, 9)])
 @pytest.mark.parametrize("overhead", [0.0, 5.0])
 def test_the_climb_finds_the_highest_rung_with_steps_enough(power, overhead):

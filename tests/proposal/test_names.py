@@ -39,9 +39,13 @@ def test_a_far_larger_folder_stays_a_class_and_is_asked_about(tmp_path):
     assert "`--unlabelled dump`" in doubt
 
 
-@pytest.mark.parametrize("num", [99, 100])
-def test_a_folder_is_far_larger_from_ten_times_the_middle_one_and_a_hundred_on(tmp_path, num):
-    assert bool(names.read(tree(tmp_path, cat=3, dog=3, dump=num)).doubts) == (num >= 100)
+@pytest.mark.parametrize(
+    ("usual", "num", "asked"), [(3, 99, False), (3, 100, True), (20, 200, False), (20, 201, True)]
+)
+def test_a_folder_is_far_larger_from_a_hundred_and_ten_times_the_middle_one_on(
+    tmp_path, usual, num, asked
+):
+    assert bool(names.read(tree(tmp_path, cat=usual, dog=usual, dump=num)).doubts) == asked
 
 
 def test_what_a_person_says_is_without_labels_is_no_class_and_no_question(tmp_path):
