@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 SMALLEST = 16  # pixels of the shorter side; in less there is too little detail to tell
-PIECE = 1 << 25  # bytes of images in memory at a time
+PIECE = 1 << 21  # bytes of images in memory at a time
 
 
 class Pairs(NamedTuple):
