@@ -11,7 +11,7 @@ from pipeline.data import store
 from pipeline.labelling import foreign, pseudo_labels, transforms
 from pipeline.labelling.confidence import Confidence, confidence
 from pipeline.labelling.rule import Labels
-from pipeline.networks import checkpoint
+from pipeline.networks import checkpoint, temperature
 from pipeline.params.check import load
 from pipeline.params.schema import Params
 from pipeline.running.entry import argument, enter
@@ -70,7 +70,7 @@ def label(params: Params, name: str) -> Labelled:
     rngs = [randomness.generator(params.seed, name, "balance", c) for c in dataset.classes]
     made = pseudo_labels.make(unlabelled.probs, rule, rngs, screened and screened.passes)
     check_collapse(made, dataset, card["name"], rule.threshold)
-    sure = confidence(val.probs, unlabelled.probs)
+    sure = confidence(val.probs, unlabelled.probs, temperature.of(card))
     return Labelled(rule, card, dataset, made, sure, screened)
 
 
@@ -150,10 +150,10 @@ def warnings(labelled: Labelled, name: str) -> Iterator[str]:
         yield f"no image is labelled {', '.join(empty)}; {name} learns {these} from labels alone"
     if sure.is_large:
         advice = "" if labelled.screened else "; labels.ood_filter drops those that look foreign"
+        unlabelled, val = (", ".join(f"{q:.0%}" for q in of) for of in (sure.unlabelled, sure.val))
         yield (
-            f"{teacher} is {sure.unlabelled[1]:.0%} sure of the median unlabelled image and "
-            f"{sure.val[1]:.0%} of the median val image: they may be of other classes or of "
-            f"another kind{advice}"
+            f"{teacher} is less sure of the unlabelled images (quartiles {unlabelled}) than of the "
+            f"val images ({val}): some may be of other classes, or of another kind{advice}"
         )
     unlabelled, given = dataset.num("unlabelled"), dataset.num("labelled")
     if unlabelled > MANY * given:

@@ -144,7 +144,7 @@ def quality(experiment: Made, truth=True) -> dict[str, LabelQuality]:
         images=images,
         known=images if truth else 0 * images,
         right=images - 1 if truth else 0 * images,
-        confidence=Confidence([0.5, 0.75, 1.0], [0.4, 0.7, 0.9]),
+        confidence=Confidence([0.5, 0.75, 1.0], [0.44, 0.7, 0.92]),
     )
     return dict.fromkeys(experiment.lineage.of("generations"), labels)
 

@@ -1,7 +1,10 @@
 """How sure a teacher is of the unlabelled images, beside the val images, whose classes it knows.
 
-The gap says early that the two are not of one kind: other classes, other cameras, other quality.
-A teacher that has learnt from the unlabelled images is surer of them, and the gap smaller.
+A gap says early that the two are not of one kind: other classes, other cameras, other quality. By
+the quartiles, as strangers are seen in the lower one first where most images are clear to the
+teacher; at its calibration temperature, as a teacher that is too sure is so of all images
+(benchmarks/RESULTS.md has how many are found). A teacher that has learnt from the unlabelled images
+is surer of them, and the gap smaller.
 """
 
 from dataclasses import dataclass
@@ -10,6 +13,7 @@ import numpy as np
 
 LARGE = 0.1  # a gap to warn of
 QUARTILES = (0.25, 0.5, 0.75)
+PIECE = 4096  # images at a time
 
 
 @dataclass(frozen=True)
@@ -21,8 +25,8 @@ class Confidence:
 
     @property
     def gap(self) -> float:
-        """How much less sure it is of the unlabelled images, by the medians."""
-        return self.val[1] - self.unlabelled[1]
+        """How much less sure it is of the unlabelled images: the largest fall of a quartile."""
+        return max(known - other for known, other in zip(self.val, self.unlabelled))
 
     @property
     def is_large(self) -> bool:
@@ -30,6 +34,17 @@ class Confidence:
         return self.gap >= LARGE
 
 
-def confidence(val: np.ndarray, unlabelled: np.ndarray) -> Confidence:
-    """Of probabilities (N, K) each."""
-    return Confidence(*(np.quantile(p.max(1), QUARTILES).tolist() for p in (val, unlabelled)))
+def confidence(val: np.ndarray, unlabelled: np.ndarray, temperature: float) -> Confidence:
+    """Of probabilities (N, K) each, as they are at a temperature of the logits (1 = unchanged)."""
+    largest = (scaled(probs, temperature) for probs in (val, unlabelled))
+    return Confidence(*(np.quantile(each, QUARTILES).tolist() for each in largest))
+
+
+def scaled(probs: np.ndarray, temperature: float) -> np.ndarray:
+    """The largest of softmax(log p / temperature), float64 (N,), of probabilities (N, K)."""
+    result = np.empty(len(probs))
+    for start in range(0, len(probs), PIECE):
+        rows = slice(start, start + PIECE)
+        logits = np.log(np.maximum(probs[rows], np.finfo(np.float64).tiny)) / temperature
+        result[rows] = 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    return result

@@ -146,7 +146,7 @@ def test_metrics_are_flat_and_hold_every_model(answers):
     assert numbers["pseudo_labels/g2/accuracy"] == 0.8  # of those whose truth is known
     assert "pseudo_labels/g1/foreign_share" not in numbers
     assert numbers["pseudo_labels/g2/foreign_share"] == 0.125
-    assert numbers["confidence_gap/g1"] == 0.05
+    assert numbers["confidence_gap/g1"] == 0.1
 
 
 def test_without_test_there_is_no_test_accuracy(answers):
