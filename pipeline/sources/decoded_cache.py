@@ -40,7 +40,7 @@ class Entry(NamedTuple):
         path: from the images' root on.
         num_bytes, mtime_ns: its stamp.
         row: of its pixels; -1 without.
-        sha256, height, width, kinds, fault: see `decoder.Result`.
+        sha256, height, width, kinds, own, fault: see `decoder.Result`.
     """
 
     path: str
@@ -51,6 +51,7 @@ class Entry(NamedTuple):
     height: int
     width: int
     kinds: list[str]
+    own: list[int]
     fault: str
 
     @property

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from pipeline.sources.image_file import opened
 from pipeline.sources.pixel_modes import BadImage, to_rgb
 
-RULES = 1  # of what pixels a file becomes: raise it when they change, and all is decoded anew
+RULES = 2  # of what pixels a file becomes: raise it when they change, and all is decoded anew
 CHANNELS = "RGB"
 SHOWN = 200  # characters of what a library says
 
@@ -44,12 +44,14 @@ class Pixels(NamedTuple):
     Attributes:
         data: RGB pixels, channel by channel (3, height, width).
         kinds: what was done to make them so: see `pixel_modes`.
+        own: width and height of the file's image, as it lies there.
     """
 
     data: bytes
     height: int
     width: int
     kinds: list[str]
+    own: tuple[int, int]
 
 
 class Result(NamedTuple):
@@ -59,6 +61,7 @@ class Result(NamedTuple):
         sha256: the image's identity; "" where there is a fault.
         fault: what is wrong with the file.
         lasts: whether the same file will give the same again; a disk's error may not.
+        own: see `Pixels`.
     """
 
     sha256: str
@@ -67,14 +70,15 @@ class Result(NamedTuple):
     kinds: tuple[str, ...] = ()
     fault: str = ""
     lasts: bool = True
+    own: tuple[int, int] = (0, 0)
 
 
 def decode(path: str, size: int) -> Pixels:
     """The pixels of a regular file.
 
     With a size the shorter side is resized to it (antialiased bilinear) and the middle kept. A JPEG
-    whose shorter side is 4 times the size or more is decoded at 1/2, 1/4 or 1/8 of its own, of at
-    least twice the size: several times as quick for photos.
+    whose shorter side is 4 times the size or more is decoded at 1/2, 1/4 or 1/8 of its own, at no
+    less than twice the size: several times as quick for photos.
 
     Raises:
         BadImage: see `opened` and `to_rgb`.
@@ -86,12 +90,13 @@ def decode(path: str, size: int) -> Pixels:
 
 def _decode(path: str, size: int) -> Pixels:
     with opened(path) as image:
+        own = image.size
         if size and min(image.size) >= 4 * size and image.format in ("JPEG", "MPO"):
             image.draft(None, (2 * size, 2 * size))
         rgb, kinds = to_rgb(image)
     rgb = fitted(rgb, size)
     data = b"".join(rgb.tobytes("raw", channel) for channel in CHANNELS)
-    return Pixels(data, rgb.height, rgb.width, kinds)
+    return Pixels(data, rgb.height, rgb.width, kinds, own)
 
 
 def fitted(image: Image.Image, size: int) -> Image.Image:
@@ -121,13 +126,14 @@ def store(first: int, paths: list[str], target: Target) -> list[Result]:
 
 def _store(row: int, path: str, target: Target) -> Result:
     try:
-        data, height, width, kinds = _decode(path, target.size)
+        data, height, width, kinds, own = _decode(path, target.size)
     except Exception as error:  # a broken file can fail in any way
         lasts = getattr(error, "errno", None) is None and not isinstance(error, MemoryError)
         return Result("", fault=reason(error), lasts=lasts)
     if (height, width) == (target.height, target.width):
         _write_all(target.file, data, row * len(data))
-    return Result(identity(data, (len(CHANNELS), height, width)), height, width, tuple(kinds))
+    sha256 = identity(data, (len(CHANNELS), height, width))
+    return Result(sha256, height, width, tuple(kinds), own=own)
 
 
 def _write_all(file: int, pixels: bytes, offset: int) -> None:

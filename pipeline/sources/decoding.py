@@ -37,6 +37,7 @@ class Decoded(NamedTuple):
         faults: what is wrong with files that cannot be read, by their place among the N.
         converted: how many files were made RGB of eight bits, upright, and from what: see
             `pixel_modes`.
+        own_sizes: how many files are images of which width and height, the most frequent first.
     """
 
     image: np.ndarray
@@ -45,6 +46,7 @@ class Decoded(NamedTuple):
     sizes: set[tuple[int, int]]
     faults: dict[int, str]
     converted: dict[str, int]
+    own_sizes: dict[tuple[int, int], int]
 
 
 def decode_all(root: Path, paths: Sequence[str], size: int) -> Decoded:
@@ -130,9 +132,10 @@ def _entries(
     """Of the files of a job whose results last."""
     for row, (path, result) in enumerate(done.items(), first):
         if result.lasts:
-            sha256, height, width, kinds, fault, _ = result
+            sha256, height, width, kinds, fault, _, own = result
             row = row if (height, width) == shape[1:] and not fault else NO_ROW
-            yield Entry(path, *stamps[path], row, sha256, height, width, list(kinds), fault)
+            what = (row, sha256, height, width, list(kinds), list(own), fault)
+            yield Entry(path, *stamps[path], *what)
 
 
 def _decoded(
@@ -147,4 +150,5 @@ def _decoded(
         sizes={(entry.height, entry.width) for entry in good if entry},
         faults={place: faults[path] for place, path in enumerate(paths) if path in faults},
         converted=dict(sorted(Counter(k for e in good if e for k in e.kinds).items())),
+        own_sizes=dict(Counter(tuple(e.own) for e in good if e).most_common()),
     )

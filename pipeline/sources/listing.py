@@ -85,7 +85,7 @@ class Listing(NamedTuple):
             sha256=[decoded.sha256[row] for row in good],
             given=np.array([file.given for file in kept]),
             brings=self.brings,
-            notes=Notes(skipped, decoded.converted, self.ignored),
+            notes=Notes(skipped, decoded.converted, self.ignored, decoded.own_sizes),
         )
 
     def _check(self, decoded: Decoded, bad: Mapping[str, str]) -> None:

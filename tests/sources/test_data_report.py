@@ -54,6 +54,7 @@ def test_findings_say_what_became_of_every_file(folder):
     assert found["ignored"]["hidden files and folders"] == 1
     assert found["ignored"]["folders of classes that params do not name"] == 1
     assert found["copies"] == [["unlabelled", "test", 1]]
+    assert found["sizes"] == [[10, 12, 109]], "width and height as they lie there, not as stored"
     said = findings.warnings(found)
     assert "1 files cannot be read and are left out" in said
     assert "1 unlabelled images are test images too and are left out" in said
