@@ -42,6 +42,17 @@ def faults(key: str, weights: str, sha256: str, network: str) -> list[UserError]
     return _file_faults(key, known[weights], sha256, path) if path else []
 
 
+def normalisation(network: str, sha256: str) -> dict[str, list[float]] | None:
+    """What images of a file of weights for a library's network were normalised by: as the library
+    says of its own file, if it is that, else of those that it takes by itself; None for other
+    networks."""
+    library = LIBRARIES.get(network.partition("/")[0])
+    known = library(network) if library else {}
+    own = [p for p in known.values() if p.digits and sha256.startswith(p.digits)]
+    likely = [*own, *filter(None, [known.get("DEFAULT")]), *known.values()]
+    return likely[0].normalisation if likely else None
+
+
 def fetched(key: str, weights: str, sha256: str, network: str) -> tuple[Published, Path]:
     """The file, downloaded if it is not on this machine; `faults` has found none.
 

@@ -21,7 +21,6 @@ from pipeline.core.block import Block, Fault
 from pipeline.core.errors import UserError
 from pipeline.networks import by_name
 
-IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
 SUFFIXES = (".safetensors", ".pth", ".pt")
 SHOWN = 3  # of the weights that do not fit
 # torchvision's own densenet files are older than its names
@@ -112,7 +111,8 @@ def read(key: str, options: Pretrained | None, network: str) -> Given | None:
         raise UserError.all(errors)
     if not options.weights:
         tensors = _tensors(f"{key}.file", options.file, _path(options))
-        return Given(key, options.file, options.sha256, tensors)
+        seen = by_name.normalisation(network, options.sha256)
+        return Given(key, options.file, options.sha256, tensors, normalisation=seen)
     known, path = by_name.fetched(key, options.weights, options.sha256, network)
     tensors = _tensors(f"{key}.weights", known.file, path)
     return Given(key, known.file, files.sha256(path), tensors, known.name, known.normalisation)
@@ -121,9 +121,8 @@ def read(key: str, options: Pretrained | None, network: str) -> Given | None:
 def noted(card: dict, given: Given | None) -> dict:
     """The card of a model that begins from such weights: their sha256 in `network.pretrained`,
     their name in `network.weights` if they were asked for by one, and the normalisation that they
-    were learnt with: that of a model of our own stands in its file, a library says that of its own,
-    torchvision's have ImageNet's else (of three channels for grey images too, which are
-    repeated)."""
+    were learnt with: that of a model of our own stands in its file, a library says that of its own
+    (of three channels for grey images too, which are repeated)."""
     if given is None:
         return card
     begun = {"pretrained": given.sha256} | ({"weights": given.weights} if given.weights else {})
@@ -131,12 +130,8 @@ def noted(card: dict, given: Given | None) -> dict:
     tensors, channels = given.tensors, card["image_shape"][0]
     if {"mean", "std"} <= tensors.keys():
         normalisation = {name: tensors[name].flatten().tolist() for name in ("mean", "std")}
-    elif channels not in (1, 3):
-        return card
-    elif given.normalisation:
+    elif given.normalisation and channels in (1, 3):
         normalisation = given.normalisation
-    elif card["network"]["name"].startswith("torchvision/"):
-        normalisation = IMAGENET
     else:
         return card
     return {**card, "normalisation": normalisation}

@@ -10,7 +10,8 @@ from weights import SHUFFLENET, ZEROS, begin, holds, line, put, state
 from pipeline.commands.check import run as check
 from pipeline.core import files
 from pipeline.core.yaml_file import read
-from pipeline.networks import checkpoint, pretrained
+from pipeline.networks import by_name, checkpoint, pretrained
+from pipeline.networks.published import Published
 from pipeline.params.check import load
 from stages import teacher
 
@@ -95,16 +96,41 @@ def test_a_model_of_our_own_or_its_backbone_can_be_begun_from(chain, whole):
     assert results["normalisation"]["std"] == pytest.approx(expected["std"])
 
 
+IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
+HALF = {"mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+@pytest.mark.parametrize(("channels", "theirs"), [(1, True), (3, True), (4, False)])
+def test_a_librarys_normalisation_is_for_images_in_grey_or_colour(channels, theirs):
+    card = {"network": {"name": SHUFFLENET}, "image_shape": [channels, 8, 8], "normalisation": {}}
+    given = pretrained.Given("teacher.pretrained", "w.pth", ZEROS, {}, normalisation=HALF)
+    assert pretrained.noted(card, given)["normalisation"] == (HALF if theirs else {})
+
+
 @pytest.mark.parametrize(
-    ("network", "channels", "imagenet"),
-    [(SHUFFLENET, 1, True), (SHUFFLENET, 3, True), (SHUFFLENET, 4, False), ("wide_cnn", 3, False)],
+    ("network", "sha256", "expected"),
+    [
+        (SHUFFLENET, ZEROS, IMAGENET),
+        ("torchvision/efficientnet_v2_l", ZEROS, HALF),
+        ("torchvision/vit_h_14", ZEROS, IMAGENET),
+        ("wide_cnn", ZEROS, None),
+    ],
 )
-def test_imagenets_normalisation_is_for_torchvisions_networks(network, channels, imagenet):
-    card = {"network": {"name": network}, "image_shape": [channels, 8, 8], "normalisation": {}}
-    given = pretrained.Given("teacher.pretrained", "w.pth", ZEROS, {})
-    assert pretrained.noted(card, given)["normalisation"] == (
-        pretrained.IMAGENET if imagenet else {}
-    )
+def test_a_file_for_a_librarys_network_has_the_normalisation_of_its_own_weights(
+    network, sha256, expected
+):
+    assert by_name.normalisation(network, sha256) == expected
+
+
+def test_a_librarys_own_file_is_known_by_its_digits(monkeypatch):
+    names = {"DEFAULT": ("00000000", HALF), "OLD": ("11111111", IMAGENET)}
+    files = {
+        name: Published(name, "w.pth", digits, seen, "", None, None)
+        for name, (digits, seen) in names.items()
+    }
+    monkeypatch.setitem(by_name.LIBRARIES, "torchvision", lambda network: files)
+    assert by_name.normalisation(SHUFFLENET, "1" * 64) == IMAGENET
+    assert by_name.normalisation(SHUFFLENET, ZEROS) == HALF
 
 
 def test_a_file_is_looked_for_in_the_project_itself(chain, monkeypatch, tmp_path):
