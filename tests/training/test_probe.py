@@ -26,7 +26,7 @@ from stages import student, teacher
 
 STEPS, STOP = 12, 7
 PLAIN = {"flip": False, "shift": 0, "num_ops": 0}  # every view is the image itself
-SHARED = {"steps": STEPS, "evaluate_every": 4, "learning_rate": 0.5}
+SHARED = {"steps": STEPS, "evaluate_every": 4, "learning_rate": 0.5, "unlabelled_weight": 0.5}
 
 
 def write(features: str = "frozen", train: str = "new_head", **recipe) -> None:
