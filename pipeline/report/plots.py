@@ -158,7 +158,9 @@ def kept_and_right(axes, quality: dict[str, LabelQuality]) -> None:
     known = {i: q.accuracy for i, q in enumerate(quality.values()) if q.accuracy is not None}
     if known:
         right = [100 * share for share in known.values()]
-        axes.plot(list(known), right, marker="s", label="right, of the kept", **style(1))
+        every = all(q.num_known == q.images.sum() for q in quality.values())
+        whom = "of the kept" if every else "where known"
+        axes.plot(list(known), right, marker="s", label=f"right, {whom}", **style(1))
     axes.set_xticks(place, names, rotation=90 if len(names) > 8 else 0)
     axes.set(ylabel="images, %", ylim=(0, 104))
     axes.set_xlim(-0.5, len(quality) - 0.5)

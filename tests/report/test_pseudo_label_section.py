@@ -102,6 +102,9 @@ def test_the_curve_of_what_is_right_leaves_out_whom_nobody_knows(made):
     kept, right = axes.get_lines()
     assert list(kept.get_xdata()) == [0, 1]
     assert (list(right.get_xdata()), list(right.get_ydata())) == ([1], [80.0])
+    assert right.get_label() == "right, where known"
+    plots.kept_and_right(axes, made.quality)
+    assert axes.get_lines()[3].get_label() == "right, of the kept"
 
 
 def test_the_first_tile_counts_the_labels_that_there_are(made):
