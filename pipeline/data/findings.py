@@ -36,7 +36,9 @@ def warnings(findings: dict) -> list[str]:
     for where, kept, num in findings["copies"]:
         if (where, kept) != ("labelled", "labelled") and where != kept:
             said.append(f"{num} {where} images are {kept} images too and are left out")
-    held = [pair for pair in findings["near_duplicates"] if {"val", "test"} & {pair[2], pair[3]}]
-    if held:
-        said.append(f"{len(held)} val or test images have a near-duplicate in another split")
+    pairs = findings["near_duplicates"]
+    held = [where for *_, one, other, _ in pairs if (where := {one, other}) & {"val", "test"}]
+    across = sum(len(where) == 2 for where in held)
+    if across:
+        said.append(f"{across} pairs of near-duplicates stand across val or test and another split")
     return said
