@@ -40,5 +40,5 @@ def warnings(findings: dict) -> list[str]:
     held = [where for *_, one, other, _ in pairs if (where := {one, other}) & {"val", "test"}]
     across = sum(len(where) == 2 for where in held)
     if across:
-        said.append(f"{across} pairs of near-duplicates stand across val or test and another split")
+        said.append(f"{across} near-duplicates of val or test images stand in another split")
     return said

@@ -98,7 +98,7 @@ def test_near_duplicates_across_splits_are_listed_and_warned_of(folder, monkeypa
     assert {one, other} == {"train/cat/drawn7.png", "test/cat/again.jpg"}
     assert "test" in splits and 0.7 < similarity < 1
     assert findings.warnings(found)[-1] == (
-        "1 pairs of near-duplicates stand across val or test and another split"
+        "1 near-duplicates of val or test images stand in another split"
     )
     assert "train/cat/drawn7.png" in (dataset.folder / data_report.NAME).read_text("utf-8")
 
