@@ -187,14 +187,66 @@ def test_images_are_laid_over_others_as_grid_sample_does(pictures):
 
 
 def test_a_known_place_is_recovered(pictures):
-    moving = torch.from_numpy(pictures[:30]).float().mean(1)
+    moving = torch.from_numpy(pictures[:60]).float().mean(1)
     moving = torch.nn.functional.avg_pool2d(moving, 2)
-    true = torch.from_numpy(np.random.default_rng(0).uniform(-0.06, 0.06, (30, 4))).float()
-    true[:, ::2] -= 0.08
+    true = torch.from_numpy(np.random.default_rng(0).uniform(-0.1, 0.1, (60, 4))).float()
+    true[:, ::2] -= 0.12
     still = 0.8 * alignment.Laid(moving, true).image + 12
     place, detail = alignment._coarse(still, moving)
     found = alignment.align(still, moving, place).place
     assert (found - true).abs().quantile(0.9) < 0.005 and detail.min() > alignment.PROMISING
+
+
+def test_the_larger_view_is_laid_over_the_smaller(pictures):
+    one, other = torch.from_numpy(pictures[:4, 0, :32, :32]).float().chunk(2)
+    place = torch.tensor([[0.25, 0.1, 0.0, 0.2], [-0.2, 0.1, 0.0, 0.0]])
+    still, moving, back = alignment._larger_moves(one, other, place)
+    assert torch.equal(still, torch.stack([other[0], one[1]]))
+    assert torch.equal(moving, torch.stack([one[0], other[1]]))
+    torch.testing.assert_close(back[0], torch.tensor([-0.2, -0.08, 0.0, -0.2]))
+    assert torch.equal(back[1], place[1])
+
+
+def similarity(still: torch.Tensor, moving: torch.Tensor, shift: float = 0.0) -> float:
+    laid = alignment.Laid(moving[None], torch.tensor([[0.0, shift, 0.0, 0.0]]))
+    return alignment._similarity(still[None], laid).item()
+
+
+def test_a_picture_is_like_itself_and_not_like_half_of_itself(rng):
+    one, other = torch.from_numpy(128 + 30 * rng.standard_normal((2, 32, 32))).float()
+    assert similarity(one, one) == pytest.approx(1)
+    assert similarity(one, 0.5 * one + 40) == pytest.approx(1)  # brightness and contrast
+    assert similarity(one, 0.8 * one + 0.4 * other) == pytest.approx(0.87, abs=0.04)
+    assert similarity(one, 0.5 * (one + other)) == 0  # correlated by 0.7, with less in each tile
+
+
+def test_a_picture_with_another_quarter_is_another(rng):
+    one, other = torch.from_numpy(128 + 30 * rng.standard_normal((2, 32, 32))).float()
+    for rows, same in ((8, False), (2, True)):
+        mixed = one.clone()
+        mixed[:rows] = other[:rows]
+        assert (similarity(one, mixed) > 0) == same
+
+
+@pytest.mark.parametrize(("num", "same"), [(3, False), (4, True), (8, True)])
+def test_some_tiles_must_have_texture(rng, num, same):
+    page = torch.full((4, 4, 8, 8), 200.0)
+    page.view(16, 8, 8)[:num, 2:6, 2:6] += 30 * torch.from_numpy(rng.standard_normal((num, 4, 4)))
+    page = page.permute(0, 2, 1, 3).reshape(32, 32)
+    assert (similarity(page, page) > 0) == same
+
+
+@pytest.mark.parametrize(("shift", "same"), [(0.25, True), (0.75, True), (0.875, False)])
+def test_pictures_must_overlap(rng, shift, same):
+    moving = torch.from_numpy(128 + 30 * rng.standard_normal((32, 32))).float()
+    still = alignment.Laid(moving[None], torch.tensor([[0.0, shift, 0.0, 0.0]])).image[0]
+    assert (similarity(still, moving, shift) > 0) == same
+
+
+def test_pairs_are_in_order(pictures):
+    darker = altered(pictures[:3], "JPEG, quality 75")
+    images = np.concatenate([pictures[:3], darker, pictures[1:2]])
+    assert pairs_of(images) == [(0, 3), (1, 4), (1, 6), (2, 5)]
 
 
 def test_starting_needs_no_torch():
