@@ -7,6 +7,7 @@ picture has, the better.
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -75,11 +76,25 @@ def _similar(image: np.ndarray, row: np.ndarray, of: np.ndarray) -> tuple[np.nda
     from pipeline.sources.alignment import agreement
     from pipeline.sources.lookalikes import lookalikes, thumbnails
 
-    with torch.inference_mode():
+    with torch.inference_mode(), _one_thread():
         grey, descriptors = thumbnails(pieces(image, row))
         pair, mirrored = lookalikes(descriptors, torch.from_numpy(of))
         similarity = agreement(grey, pair, mirrored)
     return _best(pair[similarity > 0].numpy(), similarity[similarity > 0].numpy())
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Many small products follow each other: on a busy machine two threads, which wait for each
+    other at every one, took 20 times as long as one."""
+    import torch
+
+    num = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num)
 
 
 def _best(pair: np.ndarray, similarity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -249,6 +249,22 @@ def test_pairs_are_in_order(pictures):
     assert pairs_of(images) == [(0, 3), (1, 4), (1, 6), (2, 5)]
 
 
+def test_one_thread_is_taken_and_given_back(pictures, monkeypatch):
+    taken, compare = [], alignment.agreement
+
+    def agreement(*call):
+        taken.append(torch.get_num_threads())
+        return compare(*call)
+
+    monkeypatch.setattr(alignment, "agreement", agreement)
+    torch.set_num_threads(2)
+    try:
+        near_duplicates(pictures, np.arange(4), np.arange(4) < 1)
+        assert taken == [1] and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(1)
+
+
 def test_starting_needs_no_torch():
     code = "import sys; import pipeline.sources.duplicates as _; print('torch' in sys.modules)"
     run = [sys.executable, "-c", code]
