@@ -16,8 +16,10 @@ from pipeline.core.errors import UserError
 from pipeline.data import store, tasks
 from pipeline.networks import checkpoint
 from pipeline.suggest import answers
+from pipeline.suggest import suggest as wiring
+from pipeline.suggest.answers import Answers
 from pipeline.suggest.rule import choose
-from pipeline.suggest.suggest import PAGE
+from pipeline.suggest.suggest import PAGE, best
 
 
 def suggest(*words: str) -> list[dict[str, str]]:
@@ -63,6 +65,31 @@ def test_a_file_that_lies_elsewhere_is_to_be_moved(chain, capsys):
     suggest("-n", "1", "--out", "here/mine.csv")
     said = capsys.readouterr().out
     assert "move it into data/digits and name it in params.yaml: data.manifest: [mine.csv]" in said
+
+
+def test_the_page_shows_the_images_of_the_lines(chain, monkeypatch):
+    shown = []
+    monkeypatch.setattr(wiring.page, "write", lambda _, made, images, **about: shown.extend(images))
+    made = suggest("-n", "4", "--out", "a.csv") + suggest("-n", "4", "--out", "a.csv")[4:]
+    dataset = tasks.dataset("base")
+    image = dict(zip(dataset.paths("unlabelled"), dataset.array("unlabelled")))
+    np.testing.assert_array_equal(shown, [image[line["path"]] for line in made])
+
+
+def test_open_images_are_judged_by_their_own_answers_and_the_others_count_as_labelled():
+    """Of five images the first is taken: by its doubt it would come first, and the last is more
+    like it than like any that is chosen."""
+    probs = np.array([[[0.5, 0.5], [1.0, 0.0], [0.1, 0.9], [0.4, 0.6], [0.99, 0.01]]])
+    features = np.array([[1, 0], [0, 1], [0, 1], [1, 0.1], [1, 0]])
+    asked = Answers(["teacher"], ["a", "b"], probs, features, np.array([[-1.0, 0]]))
+    rows, made = best(asked, ["p0", "p1", "p2", "p3", "p4"], np.array([1, 2, 3, 4]), 2)
+    assert rows.tolist() == [3, 2]
+    assert [(one.path, one.answer) for one in made] == [("p3", "b"), ("p2", "b")]
+    assert [round(one.probability, 3) for one in made] == [0.6, 0.9]
+    assert [one.why for one in made] == [
+        "undecided: b 60 % or a 40 %",
+        "little doubted, but more than the rest; like one other",
+    ]
 
 
 def test_the_same_models_give_the_same_list_and_page(chain):
