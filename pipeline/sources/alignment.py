@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-COARSE, FINE = (8, 16), 32  # sides of the thumbnails, in pixels
+COARSE, FINE = 16, 32  # sides of the thumbnails, in pixels
 STEPS = 4  # of Gauss-Newton at each side
 FARTHEST = 0.3  # change of scale, or shift in half sides
 OVERLAP = 0.6  # of the area, at least
@@ -50,13 +50,10 @@ def _coarse(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Where `other` lies on `one` by small thumbnails, (P, 4), and how their detail correlates
     there, (P,). Tried from either side, as least squares may stop short from one of them."""
     still, moving = torch.cat([one, other]), torch.cat([other, one])
-    place = torch.zeros(len(still), 4)
-    for side in COARSE:
-        small = avg_pool2d(still, FINE // side)
-        laid = align(small, avg_pool2d(moving, FINE // side), place)
-        place = laid.place
-    there, back = place.chunk(2)
-    detail, turned = _correlation(small, laid).view(2, -1).max(0)
+    still, moving = (avg_pool2d(image, FINE // COARSE) for image in (still, moving))
+    laid = align(still, moving, torch.zeros(len(still), 4))
+    there, back = laid.place.chunk(2)
+    detail, turned = _correlation(still, laid).view(2, -1).max(0)
     return torch.where(turned[:, None] > 0, _back(back), there), detail
 
 

@@ -19,7 +19,7 @@ SHRINKAGE = 0.5  # of the variances towards their mean
 PRIOR = 100  # images that the statistics of a small set are mixed with, of equal variances
 LOW = 0.5  # cosine of two descriptions, below which a pair is not looked at
 NEAREST = 10  # lookalikes of an image
-BLOCK = 1 << 24  # cosines in memory at a time
+BLOCK = 1 << 24  # cosines in memory at a time: freed at once, as smaller blocks are not
 
 
 class Descriptors(NamedTuple):
