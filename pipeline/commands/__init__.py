@@ -4,13 +4,25 @@ A command is a module with `run`, whose docstring is its help, and perhaps `argu
 its own to a parser. Modules import what takes long within `run`.
 """
 
-from pipeline.commands import check, clean, cross_validate, init, params, predict, show, suggest, ui
+from pipeline.commands import (
+    check,
+    clean,
+    cross_validate,
+    duplicates,
+    init,
+    params,
+    predict,
+    show,
+    suggest,
+    ui,
+)
 
 COMMANDS = {
     "init": init,
     "check": check,
     "show": show,
     "cross-validate": cross_validate,
+    "duplicates": duplicates,
     "predict": predict,
     "suggest": suggest,
     "ui": ui,

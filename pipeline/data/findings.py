@@ -3,7 +3,8 @@
 `findings.json` beside the data set holds it: `source`, `root`; `skipped`: path -> why; `converted`
 and `ignored`: kind -> number; `copies`: rows of where an exact copy stood, where the one that stays
 does, and how many; `near_duplicates`: rows of two paths, their splits and how alike they are, up to
-1; `sizes`: rows of width, height and number of files, the most frequent first.
+1, or null where they were not looked for; `sizes`: rows of width, height and number of files, the
+most frequent first.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ from pipeline.core import files
 
 NAME = "findings.json"
 SCHEMA = 1
+COMMAND = "`python -m pipeline duplicates`"
 
 
 def write(folder: Path, findings: dict) -> dict:
@@ -37,6 +39,9 @@ def warnings(findings: dict) -> list[str]:
         if (where, kept) != ("labelled", "labelled") and where != kept:
             said.append(f"{num} {where} images are {kept} images too and are left out")
     pairs = findings["near_duplicates"]
+    if pairs is None:
+        said.append(f"near-duplicates were not looked for among so many images: {COMMAND} does")
+        pairs = []
     held = [where for *_, one, other, _ in pairs if (where := {one, other}) & {"val", "test"}]
     across = sum(len(where) == 2 for where in held)
     if across:

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 
 from pipeline.core.block import LabelsPerClass
 from pipeline.data import findings, store
-from pipeline.sources import SOURCES, data_report, splits
-from pipeline.sources.alike import alike
+from pipeline.sources import SOURCES, alike, data_report, splits
 from pipeline.sources.copies import Copies, without_copies
 from pipeline.sources.images import Notes, Wanted
 from pipeline.sources.options import Data
@@ -60,8 +59,8 @@ def prepare(
         rows=images.row,
         copies=sum(copies.left_out.values()),
     )
-    found = _found(data, images.notes, copies) | {"near_duplicates": alike(images, parts)}
-    found = findings.write(folder, found)
+    near = alike.alike(dataset, alike.MOST)
+    found = findings.write(folder, _found(data, images.notes, copies) | {"near_duplicates": near})
     data_report.write(dataset, found)
     return dataset
 

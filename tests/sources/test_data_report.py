@@ -1,5 +1,6 @@
 """What `prepare` found is in findings.json and on a page; test images are not shown."""
 
+import argparse
 import re
 
 import numpy as np
@@ -8,6 +9,7 @@ from conftest import tiny_values, write_params
 from PIL import Image
 
 from benchmarks.duplicates import drawn
+from pipeline.commands import duplicates
 from pipeline.data import findings
 from pipeline.pages.thumbnails import thumbnail
 from pipeline.params.check import load
@@ -110,3 +112,27 @@ def test_near_duplicates_across_splits_are_listed_and_warned_of(folder, monkeypa
     (photos / "train/cat/drawn7.png").unlink()
     with pytest.raises(AssertionError, match="compared again"):
         prepared(folder, size=32)
+
+
+def test_among_many_images_near_duplicates_are_left_to_a_command(folder, monkeypatch, capsys):
+    photos = folder / "photos"
+    for number, pixels in enumerate(drawn(12, 48).transpose(0, 2, 3, 1)):
+        Image.fromarray(pixels).save(photos / f"train/cat/drawn{number}.png")
+    Image.open(photos / "train/cat/drawn7.png").save(photos / "crowd/again.jpg", quality=75)
+    monkeypatch.setattr(alike, "MOST", 10)
+    found = findings.read(prepared(folder, size=32).folder)
+    assert found["near_duplicates"] is None
+    assert "`python -m pipeline duplicates` does" in findings.warnings(found)[-1]
+    duplicates.run(argparse.Namespace(out="pairs.csv"))
+    header, row = (folder / "pairs.csv").read_text().splitlines()
+    assert header == "path,other,split,other_split,similarity"
+    assert set(row.split(",")[:2]) == {"train/cat/drawn7.png", "crowd/again.jpg"}
+    assert capsys.readouterr().out.endswith("pairs.csv\n")
+
+
+def test_arrays_are_read_as_if_they_stood_one_behind_the_other(rng):
+    parts = [rng.integers(0, 256, (num, 3, 4, 5), dtype=np.uint8) for num in (4, 0, 7, 1)]
+    rows = rng.permutation(12)
+    made = alike.Stacked(parts)
+    assert made.shape == (12, 3, 4, 5)
+    np.testing.assert_array_equal(made[rows], np.concatenate(parts)[rows])
