@@ -86,7 +86,7 @@ def _similar(image: np.ndarray, row: np.ndarray, of: np.ndarray) -> tuple[np.nda
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Many small products follow each other: on a busy machine two threads, which wait for each
-    other at every one, took 20 times as long as one."""
+    other at every one, took 16 to 34 times as long as one."""
     import torch
 
     num = torch.get_num_threads()
