@@ -103,9 +103,7 @@ def spread(points: np.ndarray, weight: np.ndarray, num: int) -> np.ndarray:
     rows = [int(weight.argmax())]
     far = squared(points, points[rows])[:, 0]
     while len(rows) < num:
-        gain = weight * far
-        gain[rows] = -1
-        rows.append(int(gain.argmax()))
+        rows.append(int((weight * far).argmax()))
         far = np.minimum(far, squared(points, points[rows[-1:]])[:, 0])
     return np.array(rows, dtype=np.int64)
 

@@ -58,6 +58,12 @@ def test_the_same_answers_give_the_same_rows_whatever_their_order(rng):
     assert set(order[shuffled].tolist()) == set(rows.tolist())
 
 
+def test_how_long_features_are_says_nothing(rng):
+    probs, features = answers(rng, 100), rng.normal(size=(100, 8))
+    longer = features * rng.uniform(0.1, 10, size=(100, 1))
+    np.testing.assert_array_equal(rule.choose(probs, features, 9), rule.choose(probs, longer, 9))
+
+
 def test_equal_images_with_equal_answers_give_different_rows():
     probs, features = np.full((1, 9, 3), 1 / 3), np.ones((9, 4))
     assert len(set(rule.choose(probs, features, 5).tolist())) == 5
@@ -90,6 +96,13 @@ def test_images_are_near_the_one_chosen_or_a_labelled_one():
     features = np.array([[1, 0], [1, 0.1], [1, 0.2], [0, 1], [0, 2.0], [-1, 0]])
     chosen, labelled = np.array([0, 3]), np.array([[-2.0, 0]])
     np.testing.assert_array_equal(rule.num_near(features, chosen, labelled), [3, 2])
+
+
+def test_memory_holds_a_piece_of_the_distances(rng, monkeypatch):
+    features, chosen, labelled = rng.normal(size=(50, 4)), np.arange(5), rng.normal(size=(7, 4))
+    whole = rule.num_near(features, chosen, labelled)
+    monkeypatch.setattr(rule, "PIECE", 36)
+    np.testing.assert_array_equal(rule.num_near(features, chosen, labelled), whole)
 
 
 def test_each_image_chosen_is_near_itself_though_others_are_equal():
