@@ -34,6 +34,8 @@ def run(given: argparse.Namespace) -> None:
     start = stopwatch.seconds(started)  # nearly all that a stage needs to begin
     place = look(given.folder, given.unlabelled)
     print("\n".join(said.found(place)))
+    if stopwatch.busy():
+        print("look: this machine is busy: times are worked out from those of one thread")
     print("trying recipes on this machine ...", file=sys.stderr)
     made = propose(place, given.labels_per_class, given.minutes, start)
     params = made.params

@@ -15,7 +15,7 @@ from pipeline.sources.image_file import opened
 from pipeline.sources.pixel_modes import BadImage
 
 HEADERS, DECODED = 300, 48  # images looked at
-SECONDS = 2.0  # of decoding
+SECONDS = 1.0  # of decoding
 GREY = ("1", "L", "LA", "I", "I;16", "F")  # Pillow's modes
 SMALL = 0.05  # share of the images that may be smaller than what they are stored at
 

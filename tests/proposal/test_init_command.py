@@ -1,5 +1,6 @@
 """`python -m pipeline init`: from a folder to a file that `check` likes and a chain that runs."""
 
+import os
 from argparse import Namespace
 
 import numpy as np
@@ -33,7 +34,8 @@ def photos(tmp_path, monkeypatch):
 
 @pytest.fixture
 def clocked(monkeypatch):
-    """A slow machine of known pace: no model is trained."""
+    """A slow machine of known pace, which nobody else uses: no model is trained."""
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))
     asked = []
 
     def rehearse(params, images):
@@ -74,6 +76,12 @@ def test_what_a_person_should_look_at_is_said(photos, clocked, capsys):
     assert looks[0] == "look: few labelled images of cat 2; 5 or more would help most"
     assert looks[1].startswith("look: photos/dog/text.png is no image of the formats")
     assert looks[1].endswith("; remove it, or set data.on_bad_image: skip")
+
+
+def test_a_busy_machine_is_a_word_worth(photos, clocked, capsys, monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))
+    main(["init", "photos"])
+    assert "look: this machine is busy" in capsys.readouterr().out
 
 
 def test_minutes_set_the_steps_and_the_sum_of_the_stages(photos, clocked, capsys):

@@ -53,8 +53,8 @@ def test_values_and_reasons_come_back(tmp_path):
     assert all(len(line) <= 100 for line in lines)
 
 
-def test_a_thousand_classes_are_on_many_lines(tmp_path):
-    names = [f"class {number}" for number in range(1_000)]
+def test_many_classes_are_on_many_lines(tmp_path):
+    names = [f"class {number}" for number in range(200)]
     path = tmp_path / "params.yaml"
     path.write_text(page.text({"data": {"classes": Because(names)}}, "head"), encoding="utf-8")
     assert read(path).values == {"data": {"classes": names}}

@@ -78,3 +78,25 @@ def test_models_that_do_the_same_are_tried_once(tmp_path, monkeypatch, quick):
     monkeypatch.setattr(rehearsal, "learn", lambda job: [tried.append(job.config.name), learn(job)])
     pace = rehearsal.rehearse(Params.model_validate(values), IMAGES)
     assert set(tried) == {"teacher", "g1"} and pace.step["g2"] == pace.step["g1"]
+
+
+@pytest.mark.parametrize(("load", "threads", "quicker"), [(9.0, 2, 1.5), (9.0, 1, 1), (0.1, 2, 1)])
+def test_on_a_busy_machine_one_thread_is_timed(tmp_path, monkeypatch, load, threads, quicker):
+    """Whatever the clock says; of a network that would get so many threads."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LINEAGE_THREADS")
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(rehearsal.machine, "cores", lambda: 4)
+    monkeypatch.setattr(rehearsal.machine, "_threads", lambda work: threads)
+    seen = []
+
+    def timed(self, name, num):
+        seen.append(self.settings.threads)
+        if load > 2:
+            rehearsal.learn(self._job(name, num, rehearsal.NullTracker()))
+        return 3.0
+
+    monkeypatch.setattr(rehearsal.Rehearsal, "_timed", timed)
+    monkeypatch.setattr(rehearsal.Rehearsal, "answers", lambda *_: (1.0, 1.0))
+    assert rehearsal.rehearse(params(), IMAGES).step["g1"] == 3.0 / quicker
+    assert set(seen) == {1 if load > 2 else 0}
