@@ -20,7 +20,7 @@ WORK = {
     "pipeline.training.fit": {"Trainings.fit": "training"},
     "pipeline.sources.prepare": {"prepare": "data"},
     "pipeline.data.store": {"load": "data", "Dataset.array": "data"},
-    "pipeline.labelling.transforms": {"probabilities": "labels"},
+    "pipeline.labelling.transforms": {"answers": "labels"},
     "pipeline.report.measure": {"models": "report"},
     "pipeline.report.tables": {"write": "report"},
     "pipeline.report.page": {"compute": "report", "write": "report"},

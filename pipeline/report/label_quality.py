@@ -20,7 +20,7 @@ class LabelQuality:
         images: kept images by that class, repeats not counted, (K,).
         known: of these, how many have a known truth, (K,).
         right: of those, how many are labelled as it has it, (K,).
-        confidence: of the teacher, in val and in the unlabelled images.
+        confidence: of the teacher, in val and in the unlabelled images; None without a teacher.
         foreign_share: images that the filter of foreign ones dropped, of all unlabelled, 0..1; None
             where it is off.
     """
@@ -31,7 +31,7 @@ class LabelQuality:
     images: np.ndarray
     known: np.ndarray
     right: np.ndarray
-    confidence: Confidence
+    confidence: Confidence | None
     foreign_share: float | None = None
 
     @property
@@ -52,7 +52,8 @@ def label_quality(generation: str) -> LabelQuality:
     kept, first = np.unique(labels.index, return_index=True)
     label, truth = labels.label[first], dataset.truth()[kept]
     total, size = dataset.num("unlabelled"), len(dataset.classes)
-    foreign = made["foreign"]
+    # labels from elsewhere say nothing of a teacher
+    foreign, sure = made.get("foreign"), made.get("confidence")
     return LabelQuality(
         kept_share=len(kept) / total,
         rows=len(labels.index),
@@ -60,6 +61,6 @@ def label_quality(generation: str) -> LabelQuality:
         images=np.bincount(label, minlength=size),
         known=np.bincount(label[truth >= 0], minlength=size),
         right=np.bincount(label[truth == label], minlength=size),
-        confidence=Confidence(**made["confidence"]),
+        confidence=Confidence(**sure) if sure else None,
         foreign_share=foreign["dropped"] / total if foreign else None,
     )

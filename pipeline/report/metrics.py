@@ -17,7 +17,8 @@ def metrics(measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> 
     result |= continual.metrics(measured)
     for name, labels in quality.items():
         result |= {f"pseudo_labels/{name}/{key}": v for key, v in _of_labels(labels).items()}
-        result[f"confidence_gap/{name}"] = labels.confidence.gap
+        if labels.confidence:
+            result[f"confidence_gap/{name}"] = labels.confidence.gap
     return {key: round(v, 6) if isinstance(v, float) else v for key, v in result.items()}
 
 

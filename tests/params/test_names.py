@@ -31,8 +31,14 @@ LISTED = {  # by what they name: the names, and the files that list them
         {name.split("/")[1] for name in TORCHVISION},
         {"pipeline/networks/torchvision.py"},
     ),
-    "sources": (SOURCES.keys(), {"pipeline/sources/__init__.py"}),
-    "transforms": (TRANSFORMS.keys(), {"pipeline/labelling/transforms.py"}),
+    "sources": (
+        SOURCES.keys(),
+        {"pipeline/sources/__init__.py", "pipeline/sources/torchvision.py"},
+    ),
+    "transforms": (  # a proposal chooses some
+        TRANSFORMS.keys(),
+        {"pipeline/labelling/transforms.py", "pipeline/proposal/rules.py"},
+    ),
     "optimisers": (OPTIMIZERS.keys(), {"pipeline/training/recipe.py"}),
     "methods": (
         CONTINUAL.keys() | SEMI_SUPERVISED.keys(),
