@@ -19,32 +19,32 @@ class Rung(NamedTuple):
     work: float
 
 
-LADDER = [  # the most work first
+# The best first: the side counts for more than the width, measured up to 32 pixels.
+LADDER = [
     Rung(224, "torchvision/resnet18", 1.0, 1800),
     Rung(128, "torchvision/resnet18", 1.0, 590),
-    Rung(64, "resnet_9", 0.5, 384),
-    Rung(64, "resnet_9", 0.25, 96),
-    Rung(32, "resnet_9", 0.5, 96),
-    Rung(48, "resnet_9", 0.25, 54),
-    Rung(32, "resnet_9", 0.25, 24),
-    Rung(24, "resnet_9", 0.25, 13.5),
-    Rung(16, "resnet_9", 0.25, 6),
+    Rung(64, "small_cnn", 1.0, 154),
+    Rung(64, "small_cnn", 0.5, 40),
+    Rung(48, "small_cnn", 0.5, 22),
+    Rung(32, "small_cnn", 1.0, 38),
+    Rung(32, "small_cnn", 0.5, 10),
+    Rung(24, "small_cnn", 0.5, 5.6),
+    Rung(16, "small_cnn", 0.5, 2.5),
     Rung(8, "small_cnn", 1.0, 2.4),
 ]
-FIRST = 24  # work of the rung that is tried first
+FIRST = 10  # work of the rung that is tried first
 LEAST_STEPS = 500  # of each training: a rung that leaves time for fewer is too high
 ENLARGED = 1.25  # photos may be so much smaller than a rung's side; it takes their own then
 
 
 def rungs(side: int) -> list[Rung]:
-    """Those for photos of a side: none shows a network more pixels than they have."""
+    """Those for photos of a side, the best first: none has more pixels than they have."""
     fit = [rung for rung in LADDER if rung.side <= ENLARGED * side] or LADDER[-1:]
     return [rung._replace(side=min(rung.side, side)) for rung in fit]
 
 
 def climb(ladder: list[Rung], steps: Callable[[Rung], float]) -> Rung:
-    """The rung with the most work among those that leave time for `LEAST_STEPS`; the last one where
-    none does.
+    """The best of the rungs that leave time for `LEAST_STEPS`; the last one where none does.
 
     Args:
         steps: that there is time for on a rung: takes seconds, so rungs near the choice alone are
