@@ -10,6 +10,10 @@ this study reads. All arms of a seed begin with the same images and models.
 - `suggest_digits`: params.yaml with its first generation; 3 labels a class, then 3 rounds of 8;
 - `suggest_cifar10`: 10,000 unlabelled images of 16x16 pixels and one small model, trained for
   seconds; 50 labels a class, then 3 rounds of 250.
+
+`doubt` and `clusters` are the two halves of the rule, each alone, and `wider` is the rule with four
+times as many candidates: which of them comes nearest to chance or beyond it, where the rule does
+not.
 """
 
 from __future__ import annotations
@@ -34,19 +38,27 @@ from pipeline.core import files, randomness
 from pipeline.core.yaml_file import read
 from pipeline.data import store
 from pipeline.networks import checkpoint, evaluate
-from pipeline.suggest import answers
+from pipeline.suggest import answers, rule
 from pipeline.suggest.answers import Answers
-from pipeline.suggest.rule import choose
 
 ROUNDS = 3
-SEEDS = range(400, 412)
+SEEDS = range(400, 410)
 BASE = store.PREPARED / "base"
 Chooser = Callable[[Answers, int, np.random.Generator], np.ndarray]
 ARMS: dict[str, Chooser] = {
     "random": lambda asked, num, rng: rng.choice(len(asked.features), num, replace=False),
-    "suggest": lambda asked, num, rng: choose(asked.probs, asked.features, num),
+    "suggest": lambda asked, num, rng: rule.choose(asked.probs, asked.features, num),
+    "doubt": lambda asked, num, rng: rule.choose(asked.probs, asked.features, num, beta=1),
+    "clusters": lambda asked, num, rng: clusters(asked.features, num),
+    "wider": lambda asked, num, rng: rule.choose(asked.probs, asked.features, num, beta=20),
 }
 Rows = list[dict[str, str]]
+
+
+def clusters(features: np.ndarray, num: int) -> np.ndarray:
+    """The image nearest to each of `num` centres of all images, whatever the models doubt."""
+    points = rule.unit(features)
+    return rule.nearest_different(points, rule.weighted_means(points, np.ones(len(points)), num))
 
 
 @dataclass(frozen=True)
@@ -245,23 +257,24 @@ def append(path: Path, made: Rows, seconds: float) -> None:
 
 
 def table(study: Labelling, made: Rows) -> str:
-    """Accuracy by round in %, and what `suggest` gains, in points, seed by seed."""
-    text = ["| labels | model | n | random | suggest | suggest - random | seeds above zero |"]
+    """Accuracy by round in %, and what each arm gains on chance, in points, seed by seed."""
+    text = ["| labels | model | arm | n | test accuracy | arm - random | seeds above zero |"]
     text.append("|---" * 7 + "|")
-    for number in range(ROUNDS + 1):
+    for number in range(1, ROUNDS + 1):
+        labels = next(row["labels"] for row in made if row["round"] == str(number))
         for model in study.models:
-            by_arm = [_by_seed(made, arm, number, f"acc/{model}") for arm in ARMS]
-            seeds = sorted(set(by_arm[0]) & set(by_arm[1]))
-            if len(seeds) < 2:
-                continue
-            arms = [np.array([one[seed] for seed in seeds]) for one in by_arm]
-            gain = arms[1] - arms[0]
-            cells = [_cell(values) for values in arms]
-            cells += (
-                [_cell(gain, "+"), f"{(gain > 0).sum()} of {len(seeds)}"] if number else ["", ""]
-            )
-            labels = next(row["labels"] for row in made if row["round"] == str(number))
-            text.append(f"| {labels} | {model} | {len(seeds)} | {' | '.join(cells)} |")
+            chance = _by_seed(made, "random", number, f"acc/{model}")
+            for arm in ARMS:
+                own = _by_seed(made, arm, number, f"acc/{model}")
+                seeds = sorted(set(own) & set(chance))
+                if len(seeds) < 2:
+                    continue
+                values = np.array([own[seed] for seed in seeds])
+                gain = values - [chance[seed] for seed in seeds]
+                cells = [labels, model, arm, str(len(seeds)), _cell(values)]
+                won = f"{(gain > 0).sum()} of {len(seeds)}"
+                cells += ["", ""] if arm == "random" else [_cell(gain, "+"), won]
+                text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)
 
 

@@ -25,15 +25,16 @@ ROUNDS = 50  # of k-means, at most
 PIECE = 1 << 22  # distances at a time
 
 
-def choose(probs: np.ndarray, features: np.ndarray, num: int) -> np.ndarray:
+def choose(probs: np.ndarray, features: np.ndarray, num: int, beta: int = BETA) -> np.ndarray:
     """Rows of `num` different images, the most uncertain first, int64.
 
     Args:
         probs: of G models, oldest first, (G, N, K); N at least `num`.
         features: of the last model, (N, F).
+        beta: candidates for each row, at least 1.
     """
     doubt = uncertainty(probs)
-    candidates = np.argsort(-doubt, kind="stable")[: BETA * num]
+    candidates = np.argsort(-doubt, kind="stable")[: beta * num]
     points, weight = unit(features[candidates]), np.maximum(doubt[candidates], 1e-6)
     centres = weighted_means(points, weight, num)
     chosen = candidates[nearest_different(points, centres)]
