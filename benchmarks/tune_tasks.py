@@ -13,6 +13,7 @@ def task(methods: dict, rate: float, steps: int) -> dict:
         "base": "g3",
         "scenario": "class",
         "classes": ["8", "9"],
+        "data": {"root": "data/digits"},
         "labels_per_class": 10,
         "methods": methods,
         "training": {"learning_rate": rate, "steps": steps},

@@ -14,10 +14,10 @@ def main(argv: Sequence[str] = ()) -> None:
     params = load()
     name = argument("prepare_task", params.tasks, argv)
     task = params.tasks[name]
-    known = params.all_classes()
-    dataset = prepare(params.data, name, task.classes, task.labels_per_class, known)
+    data, known = params.data_of(name), params.all_classes()
+    dataset = prepare(data, name, task.classes, task.labels_per_class, known)
     say(f"prepare_task@{name}", dataset)
-    options = params.data.model_dump() | task.model_dump(include={"classes", "labels_per_class"})
+    options = data.model_dump() | task.model_dump(include={"classes", "labels_per_class"})
     with tracking.stage_run(f"prepare_task@{name}") as tracker:
         tracking.record_data(tracker, options, dataset.card, dataset.folder)
 

@@ -171,6 +171,7 @@ def tiny_values() -> dict:
     }
     values["labels"] |= {"threshold": 0.0, "share": 0.5, "balance": "equal", "kind": "soft"}
     task = {"base": "g2", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
+    task["data"] = {"root": values["data"]["root"]}
     task["methods"] = {"lwf": {"warmup_steps": 5}}
     generations["g2"]["fine_tune"] = {"steps": 4, "learning_rate": 0.01, "image_size": 0}
     baseline = {"network": "small_cnn", "width": 0.25}

@@ -32,6 +32,7 @@ def example() -> dict:
     }
     baseline = {"network": "small_cnn", "methods": {"uda": {"threshold": 0.5}}}
     task = {"base": "g2", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
+    task["data"] = {"root": values["data"]["root"]}
     task |= {"methods": {"lwf": {"temperature": 3.0}}}
     values |= {"generations": generations, "baselines": {"b1": baseline}, "tasks": {"t1": task}}
     return values | {"meta_pseudo_labels": {"m1": {"teacher": "g1"}}, "final": "g2"}

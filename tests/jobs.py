@@ -7,7 +7,7 @@ from pathlib import Path
 
 from conftest import tiny_values, write_params
 
-from pipeline.continual.extend import Extension
+from pipeline.continual.extension import Extension
 from pipeline.data import store, tasks
 from pipeline.networks import checkpoint
 from pipeline.params.check import load
@@ -51,6 +51,7 @@ def with_tasks(folder: Path, **blocks: dict) -> None:
     """The tiny params with these tasks, the last of which is final; of g2, of the classes 8 and 9
     and without methods where they do not say otherwise."""
     plain = {"base": "g2", "scenario": "class", "classes": ["8", "9"], "labels_per_class": 3}
+    plain |= {"data": {"root": tiny_values()["data"]["root"]}}
     plain |= {"methods": {}}
     made = {name: plain | block for name, block in blocks.items()}
     write_params(folder, tiny_values() | {"tasks": made, "final": list(blocks)[-1]})

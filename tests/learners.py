@@ -52,14 +52,21 @@ def learner(
     return Learner(network(dropout), training, loss_weights, methods=methods or {})
 
 
-def part(num: int, seed: int = 0, soft: bool = False, weights=None, classes: int = 3) -> Part:
+def part(
+    num: int,
+    seed: int = 0,
+    soft: bool = False,
+    weights=None,
+    classes: int = 3,
+    columns: slice = slice(None),
+) -> Part:
     """Random images 8x8 with one-hot targets, or `soft` ones."""
     generator = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 256, (num, 1, 8, 8), dtype=torch.uint8, generator=generator)
     targets = torch.eye(classes)[torch.randint(0, classes, (num,), generator=generator)]
     if soft:
         targets = torch.rand(num, classes, generator=generator).softmax(1)
-    return Part(images, targets, weights, torch.arange(num), soft)
+    return Part(images, targets, weights, torch.arange(num), soft, columns)
 
 
 def batch(step: int = 0) -> dict[str, Part]:

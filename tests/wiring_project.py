@@ -47,6 +47,7 @@ def values() -> dict:
     few = {"steps": 3, "batch_size": 4, "unlabelled_ratio": 1, "warmup_steps": 0}
     values["training"] |= few | {"evaluate_every": 3, "ema": 0.9}
     task = {"base": "teacher", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
+    task["data"] = {"root": values["data"]["root"]}
     return values | {
         "teacher": SMALL | {"methods": ONLINE},
         "generations": {"g1": SMALL | {"teacher": "teacher"}},

@@ -161,7 +161,9 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
         given |= {"features": unaided}
         for key, other in TRAINING.items():
             watch = steps if key == "evaluate_every" else weights
-            if key == "unlabelled_weight" and what != "g1":
+            if key == "unlabelled_weight" and what == "t1":
+                given["unlabelled_weight"] = {"tasks.t1.label_with": "self"}
+            elif key == "unlabelled_weight" and what != "g1":
                 watch = "has no teacher's pseudo-labels to weigh"
             if key == "image_size" and what == "t1":
                 watch = "a task keeps the resolution of its base"
@@ -289,7 +291,11 @@ TASK = {
     "classes": Wire("task", [9, 8], watch=images),
     "labels_per_class": Wire("task", 4, watch=images),
     "ce_over": Wire("t1", "all"),
+    "old_heads": Wire("t1", "frozen"),
+    "joint": Wire("t1", True),
+    "label_with": Wire("t1", "self"),
 }
+OF_NO_TASK = {"classes", "labels_per_class", "fold", "seed"}  # keys of `data`
 
 
 def brought(teacher: dict, b1: dict) -> Iterator[tuple[str, Wire]]:
@@ -300,6 +306,21 @@ def brought(teacher: dict, b1: dict) -> Iterator[tuple[str, Wire]]:
         what = place.split(".")[-1]
         yield f"{place}.from.folder", Wire(what, "models/r1", spec, watch="is another model")
         yield f"{place}.from.sha256", Wire(what, "0" * 64, spec, watch="is another model")
+
+
+def task_data() -> Iterator[tuple[str, Wire]]:
+    """The keys of `data` that a task may state itself."""
+    for key, wire in DATA.items():
+        if key in OF_NO_TASK:
+            continue
+        moved = [_of_task(values) for values in (wire.given, wire.also)]
+        yield f"tasks.t1.data.{key}", Wire("task", wire.other, *moved, wire.watch or images)
+
+
+def _of_task(values: dict) -> dict:
+    """Keys of `data` where a task states them."""
+    own = {k: f"tasks.t1.{k}" for k in OF_NO_TASK}
+    return {own.get(k, f"tasks.t1.data.{k}"): v for k, v in values.items()}
 
 
 def below(place: str, table: dict[str, Wire], watch: Callable) -> Iterator[tuple[str, Wire]]:
@@ -324,6 +345,12 @@ def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
         keys[f"{place}.ood_keep"] = Wire("labels", 0.5, given, watch=labels)
     keys |= dict(below("generations.g1", STUDENT, weights))
     keys |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
-    keys |= dict(below("tasks.t1", TASK, weights))
+    keys |= dict(below("tasks.t1", TASK, weights)) | dict(task_data())
+    by_itself = {"tasks.t1.label_with": "self"}
+    for key, value in (LABELS | {"ood_keep": 0.5}).items():
+        given = by_itself | (
+            {"tasks.t1.labels.ood_filter": "threshold"} if key == "ood_keep" else {}
+        )
+        keys[f"tasks.t1.labels.{key}"] = Wire("t1", value, given, watch=weights)
     keys |= dict(brought(pretrained, another))
     return keys | dict(models(pretrained, another)) | dict(training(pretrained))

@@ -24,7 +24,7 @@ def run(_: argparse.Namespace) -> None:
             errors += brought.faults(params.config(name))
     said: list[str] = []
     try:
-        said = survey(params.data, params.data_sets(), params.learns_from_unlabelled)
+        said = survey(params.sources(), params.data_sets(), params.learns_from_unlabelled)
     except UserError as error:
         errors.append(error)
     if errors:

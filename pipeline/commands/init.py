@@ -39,7 +39,7 @@ def run(given: argparse.Namespace) -> None:
     print("trying recipes on this machine ...", file=sys.stderr)
     made = propose(place, given.labels_per_class, given.minutes, start)
     params = made.params
-    costs = survey(params.data, params.data_sets(), params.learns_from_unlabelled)
+    costs = survey(params.sources(), params.data_sets(), params.learns_from_unlabelled)
     kept = written.write(given.out, said.page(place, made, given))
     print("\n".join([*costs, "", said.times(made), ""]))
     print(f"wrote {given.out}" + (f"; the one before is {kept}" if kept else ""))

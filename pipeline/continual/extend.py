@@ -1,214 +1,222 @@
-"""New classes on top of a model, without its data: grow a head, train, keep the old by methods."""
+"""A task on top of a model: grow a head, train, keep what was learnt before by methods."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import accumulate
-from pathlib import Path
+from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
-import torch
+import numpy as np
 from torch import Tensor
 
-from pipeline.continual.options import Task
+from pipeline.continual import own_labels
+from pipeline.continual.blocks import blocks, columns_of, head_of
+from pipeline.continual.extension import Extension
+from pipeline.continual.labelled import held_out, labelled
 from pipeline.core import machine, randomness
 from pipeline.core.errors import UserError
 from pipeline.data import tasks
-from pipeline.data.store import Dataset
+from pipeline.data.batches import Stream
+from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.networks import checkpoint
 from pipeline.running.run import Run
 from pipeline.running.tracker import NullTracker
-from pipeline.training.fit import Trainings, evaluation, sizes, write
-from pipeline.training.images import TrainingImages
+from pipeline.training.fit import Evaluate, Trainings, evaluation, sizes, write
 from pipeline.training.learner import HeadLearner, Learner, below
+from pipeline.training.loop import Row
 from pipeline.training.method import Blocks, Method, Setting, build, finish, start
-from pipeline.training.model import ModelConfig
 from pipeline.training.probe import Probe
 from pipeline.training.recipe import Training
 
+NO_ROWS = np.zeros(0, dtype=np.int64)
 
-@dataclass(frozen=True)
-class Extension:
-    """A task to learn.
+
+class Learnt(NamedTuple):
+    """A training of a task that is over.
 
     Attributes:
-        config: the model that it makes, and the task's options.
-        dataset: the new classes' images.
-        run: of its stage.
+        images_seen: images that went through a network in it, the warm-up's too.
     """
 
-    config: ModelConfig
-    dataset: Dataset
-    run: Run
-
-    @property
-    def task(self) -> Task:
-        """The task's block of params."""
-        return self.config.options
-
-    @cached_property
-    def images(self) -> TrainingImages:
-        """The new images in the recipe's views."""
-        return TrainingImages(self.dataset, self.config.training, self.run.machine, self.run.device)
+    learner: Learner
+    methods: Mapping[str, Method]
+    setting: Setting
+    history: list[Row]
+    images_seen: int
 
 
 def extend(job: Extension) -> dict:
     """Learn the task and write `models/<name>/` with its memory; returns the card.
 
     Raises:
-        UserError: the images are not of the shape that the base model takes, or data that a
-            method needs are missing.
+        UserError: the images are not of the shape that the base model takes, it does not know the
+            classes of a `domain`, or data that a method needs are missing.
     """
-    run, training = job.run, job.config.training
-    base = checkpoint.read_card(folder(job))
-    check(job, base)
-    methods = build(job.task.methods)
-    setting = begin(job, base, methods)
-    network, columns = setting.network, setting.blocks.trained
-    brought = start(methods, setting)
-    card = describe(job, base, unlabelled=bool(brought))
-    labelled = {"labelled": job.images.labelled(targets(job, columns))}
-    autocast = machine.configure(run.machine, network, checkpoint.pixels(card))
-    warmup = max((method.warmup_steps for method in methods.values()), default=0)
-    evaluate = evaluation(card, run.device)
-    depends = [card, job.dataset.card["seal"], warmup]
-    if training.features == "frozen":  # without methods
-        probe = Probe(run.name, network, training, labelled, autocast)
-        return extend_heads(replace(run, depends=depends), probe, card, columns)
-    with Trainings(replace(run, depends=depends)) as trainings:
-        seen = 0
-        if warmup:
-            head = HeadLearner(
-                network, warm_up(training, warmup), autocast=autocast, columns=columns
-            )
-            silent = replace(trainings.run, tracker=NullTracker())
-            trainings.fit(head, labelled, evaluate, "head", run=silent)
-            seen = head.images_seen(sizes(labelled))
-        learner = Learner(network, training, None, autocast, methods, columns)
-        streams = labelled | brought
-        history = trainings.fit(learner, streams, evaluate)
-        finish(methods, replace(setting, network=learner.weights))
-        card["images_seen"] = seen + learner.images_seen(sizes(streams))
-        card["metrics"] = evaluate(learner)
-        return write(learner.weights, card, history, memory(methods))
-
-
-def extend_heads(run: Run, probe: Probe, card: dict, columns: slice) -> dict:
-    """`extend`, on features that the base's backbone gave once."""
+    check(job)
+    card, steps = describe(job), warmup_steps(job)
+    depends = [card, job.dataset.card["seal"], steps, job.rule and job.rule.model_dump()]
+    run = replace(job.run, depends=depends[:3] if job.rule is None else depends)
+    if job.config.training.features == "frozen":  # without methods
+        return extend_heads(job, run, card)
     with Trainings(run) as trainings:
-        trained, history = probe.fit(trainings, card, columns=columns)
+        evaluate, own, seen = evaluation(card, run.device), {}, 0
+        if job.rule:
+            first = learn(job, trainings, evaluate, "first")
+            own = {"pseudo": own_labels.stream(job, first.learner, first.setting)}
+            seen = first.images_seen + len(own["pseudo"].images)
+        made = learn(job, trainings, evaluate, "", own)
+        finish(made.methods, replace(made.setting, network=made.learner.weights))
+        card["images_seen"] = seen + made.images_seen
+        card["metrics"] = evaluate(made.learner)
+        return write(made.learner.weights, card, made.history, memory(made.methods))
+
+
+def learn(
+    job: Extension,
+    trainings: Trainings,
+    evaluate: Evaluate,
+    phase: str,
+    own: Mapping[str, Stream] = MappingProxyType({}),
+) -> Learnt:
+    """Train the base on the task, its new head alone at first if methods ask for that.
+
+    Args:
+        phase: "" for the training whose curve is recorded.
+        own: the task's unlabelled images with labels of its own model.
+    """
+    methods = build(job.task.methods)
+    setting = begin(job, methods)
+    network, training = setting.network, job.config.training
+    brought = start(methods, setting)
+    autocast = machine.configure(job.run.machine, network, checkpoint.pixels(job.base))
+    silent = replace(trainings.run, tracker=NullTracker())
+    recorded = trainings.run if phase == "" else silent
+    streams, seen = labelled(job, setting), 0
+    if steps := warmup_steps(job):
+        head = HeadLearner(network, warm_up(training, steps), autocast=autocast)
+        trainings.fit(head, streams, evaluate, "-".join(filter(None, [phase, "head"])), run=silent)
+        seen = head.images_seen(sizes(streams))
+    weights = {"pseudo": training.unlabelled_weight}
+    learner = Learner(network, training, weights, autocast, methods, fixed_heads(job, methods))
+    streams = {**streams, **own, **brought}
+    history = trainings.fit(learner, streams, evaluate, phase, run=recorded)
+    return Learnt(learner, methods, setting, history, seen + learner.images_seen(sizes(streams)))
+
+
+def extend_heads(job: Extension, run: Run, card: dict) -> dict:
+    """`extend`, on features that the base's backbone gave once."""
+    setting = begin(job, {})
+    network, training = setting.network, job.config.training
+    autocast = machine.configure(run.machine, network, checkpoint.pixels(card))
+    probe = Probe(run.name, network, training, labelled(job, setting), autocast)
+    with Trainings(run) as trainings:
+        fixed = fixed_heads(job, {})
+        trained, history = probe.fit(trainings, card, fixed=fixed)
         metrics = evaluation(card, run.device)(trained)
         card |= {"images_seen": probe.images_seen, "metrics": metrics}
         return write(trained.weights, card, history, {})
 
 
-def folder(job: Extension) -> Path:
-    """Of the base model."""
-    return Path("models") / job.task.base
-
-
-def check(job: Extension, base: dict) -> None:
-    """Refuse images of another shape than the base model was trained on."""
-    shape = list(job.dataset.image_shape)
+def check(job: Extension) -> None:
+    """Refuse images of another shape than the base model was trained on, and a `domain` of classes
+    that it has no head for."""
+    shape, base = list(job.dataset.image_shape), job.base
     if shape != base["image_shape"]:
         what = f"images are {shape}, '{base['name']}' takes {base['image_shape']}"
         raise UserError(str(job.dataset.folder), what, "prepare both with one image shape")
+    if job.task.scenario == "domain" and head_of(base, job.task.classes) is None:
+        heads = "; ".join(", ".join(head["classes"]) for head in base["heads"])
+        what = f"'{base['name']}' has no head of just the classes {', '.join(job.task.classes)}"
+        raise UserError(f"{job.config.key}.classes", what, f"name those of one task: {heads}")
 
 
-def begin(job: Extension, base: dict, methods: Mapping[str, Method]) -> Setting:
+def begin(job: Extension, methods: Mapping[str, Method]) -> Setting:
     """The base with a new head, drawn from the seed, and the frozen base as the teacher; methods
     have their memory of the base."""
-    run, training = job.run, job.config.training
+    run, training, base = job.run, job.config.training, job.base
     noise = {"dropout": training.dropout, "stochastic_depth": training.stochastic_depth}
-    network, _ = checkpoint.load(folder(job), run.device, noise)
-    teacher, _ = checkpoint.load(folder(job), run.device)
+    network, _ = checkpoint.load(job.folder, run.device, noise)
+    teacher, _ = checkpoint.load(job.folder, run.device)
     setting = Setting(
         run.name,
         run.seed,
         network,
-        blocks(job, base, any(method.rehearses for method in methods.values())),
+        blocks(job.task, base, any(method.rehearses for method in methods.values())),
         training,
         job.images,
         {base["name"]: teacher.requires_grad_(False)},
+        methods,
+        held_out(job, methods),
     )
-    recall(methods, setting, base, job)
-    randomness.seed_torch(run.seed, run.name, "init")
-    network.add_head(run.name, len(job.dataset.classes))
-    network.to(run.device)
+    recall(methods, setting, job)
+    if job.task.scenario != "domain":
+        randomness.seed_torch(run.seed, run.name, "init")
+        network.add_head(run.name, len(job.dataset.classes))
+        network.to(run.device)
     return setting
 
 
-def blocks(job: Extension, base: dict, rehearses: bool) -> Blocks:
-    """Where old and new logits are, and what the cross-entropy ranges over.
-
-    Args:
-        rehearses: whether images of earlier tasks are in the batch.
-    """
-    tasks_before = columns_of(base)
-    total, num = tasks_before[-1].stop, len(job.dataset.classes)
-    old = [slice(0, total)] if job.task.scenario == "class" else tasks_before
-    new = slice(total, total + num)
-    everything = job.task.ce_over == "all"
-    if job.task.ce_over == "auto":
-        everything = rehearses or num == 1
-    return Blocks(old, new, slice(0, new.stop) if everything else new)
-
-
-def columns_of(card: dict) -> list[slice]:
-    """The logits of each of a model's heads."""
-    ends = list(accumulate(len(head["classes"]) for head in card["heads"]))
-    return [slice(start, end) for start, end in zip([0, *ends], ends)]
-
-
-def recall(methods: Mapping[str, Method], setting: Setting, base: dict, job: Extension) -> None:
+def recall(methods: Mapping[str, Method], setting: Setting, job: Extension) -> None:
     """Give each method its memory of the base model; one that has none but needs one learns it
     from the base's own images, task by task."""
-    stored = checkpoint.load_memory(folder(job), base)
-    columns = columns_of(base)
+    stored = checkpoint.load_memory(job.folder, job.base)
+    columns = columns_of(job.base)
     for name, method in methods.items():
         method.state = {k: v.to(job.run.device) for k, v in below(stored, f"{name}/").items()}
         if not method.consolidates or method.state:
             continue
-        for place, head in enumerate(base["heads"]):
-            images = replace(setting.images, dataset=tasks.dataset(head["task"]))
-            now = Blocks(columns[:place], columns[place], columns[place])
-            finish({name: method}, replace(setting, blocks=now, images=images, teachers={}))
+        before: list[str] = []
+        for task, head in tasks.learnt(job.base):
+            images = replace(setting.images, dataset=tasks.dataset(task))
+            old = [columns[other] for other in before]
+            now = Blocks(old, columns[head], columns[head])
+            then = replace(setting, blocks=now, images=images, teachers={}, held_out=NO_ROWS)
+            finish({name: method}, then)
+            before += [head] * (head not in before)
 
 
-def describe(job: Extension, base: dict, unlabelled: bool) -> dict:
-    """The card of the extended model: the base's, a head more.
-
-    Args:
-        unlabelled: whether methods bring images of their own.
-    """
-    training, dataset = job.config.training, job.dataset
-    splits = ["labelled", "val"] + (["unlabelled"] if unlabelled else [])
-    noise = {"dropout": training.dropout, "stochastic_depth": training.stochastic_depth}
-    return {
-        **{key: base[key] for key in ("image_shape", "normalisation")},
-        "name": job.config.name,
-        "network": {**base["network"], **noise},
-        "heads": [*base["heads"], {"task": job.config.name, "classes": dataset.classes}],
-        "parents": {base["name"]: base["sha256"]},
-        "data": {**base["data"], job.config.name: {s: dataset.digest(s) for s in splits}},
-        "seed": job.config.seed,
-        "training": training.model_dump(),
-        "task": job.task.model_dump(exclude_none=True, exclude={"training"}),
-    }
+def fixed_heads(job: Extension, methods: Mapping[str, Method]) -> list[str]:
+    """The heads that are not trained."""
+    fixed = job.task.old_heads == "frozen" or any(m.fixes_old_heads for m in methods.values())
+    return [head["task"] for head in job.base["heads"]] if fixed else []
 
 
-def targets(job: Extension, columns: slice) -> Tensor:
-    """One-hot rows of the new labelled images, over the logits that the cross-entropy ranges
-    over: (M, columns)."""
-    labels, num_new = job.images.labels().cpu(), len(job.dataset.classes)
-    rows = torch.zeros(len(labels), columns.stop - columns.start)
-    first = rows.shape[1] - num_new
-    return rows.scatter_(1, labels[:, None] + first, 1.0)
+def warmup_steps(job: Extension) -> int:
+    """Steps that train the new head alone, before all others."""
+    if job.task.scenario == "domain":
+        return 0
+    return max((method.warmup_steps for method in build(job.task.methods).values()), default=0)
 
 
 def warm_up(training: Training, steps: int) -> Training:
     """The recipe of the new head's own training."""
     changes = {"steps": steps, "ema": 0.0, "warmup_steps": 0, "evaluate_every": steps}
     return training.model_copy(update={**changes, "keep": "last"})
+
+
+def describe(job: Extension) -> dict:
+    """The card of the extended model: the base's, a head more, or of a `domain` the same heads."""
+    training, dataset, base, task = job.config.training, job.dataset, job.base, job.task
+    name = job.config.name
+    reads_unlabelled = job.rule is not None or set(task.methods.names) & set(SEMI_SUPERVISED)
+    splits = ["labelled", "val"] + (["unlabelled"] if reads_unlabelled else [])
+    noise = {"dropout": training.dropout, "stochastic_depth": training.stochastic_depth}
+    answered_by, heads = head_of(base, dataset.classes), base["heads"]
+    if task.scenario != "domain":
+        structure = {k: v for m in build(task.methods).values() for k, v in m.head.items()}
+        answered_by = name
+        heads = [*heads, {"task": name, "classes": dataset.classes, **structure}]
+    return {
+        **{key: base[key] for key in ("image_shape", "normalisation")},
+        "name": name,
+        "network": {**base["network"], **noise},
+        "heads": heads,
+        "tasks": [*base.get("tasks", []), [name, answered_by]],
+        "parents": {base["name"]: base["sha256"]},
+        "data": {**base["data"], name: {s: dataset.digest(s) for s in splits}},
+        "seed": job.config.seed,
+        "training": training.model_dump(),
+        "task": task.model_dump(exclude_none=True, exclude={"training"}),
+    }
 
 
 def memory(methods: Mapping[str, Method]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from copy import copy
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -46,10 +46,13 @@ class Block(BaseModel):
         return self.model_copy(update={key: getattr(by, key) for key in by.model_fields_set})
 
 
-def override_of(block: type[Block]) -> type[Block]:
-    """`block` with every field optional: what may stand in an override."""
+def override_of(block: type[Block], without: Collection[str] = ()) -> type[Block]:
+    """`block` with every field optional, but for those that it is `without`: what may stand in an
+    override."""
     fields = {}
     for name, field in block.model_fields.items():
+        if name in without:
+            continue
         optional = copy(field)
         optional.default = None
         fields[name] = (field.annotation, optional)

@@ -1,6 +1,6 @@
 """Batches as a pure function of the step: which images, in which view, with which targets."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import NamedTuple, Protocol
 
@@ -38,6 +38,7 @@ class Stream:
         weights: weight of each sample (M,), on the device; None = all 1.
         soft: whether the targets are a model's probabilities, which say already how sure it is, and
             not single classes, which label smoothing is for.
+        columns: the logits that the cross-entropy ranges over, which the targets speak of.
         index: the image of each sample, int64 (M,), repeats allowed; None = image i for sample i.
         device: where batches go, if the images are not there already.
         order: the name of the stream whose random order this one shares, for a second view of the
@@ -53,6 +54,7 @@ class Stream:
     device: torch.device = torch.device("cpu")
     order: str = ""
     soft: bool = False
+    columns: slice = field(default_factory=lambda: slice(None))
 
     def __len__(self) -> int:
         return len(self.images if self.index is None else self.index)
@@ -91,6 +93,7 @@ class Part(NamedTuple):
     weights: Tensor | None  # (n,)
     rows: Tensor  # int64 (n,): which samples of the stream
     soft: bool = False  # whether the targets are probabilities, see `Stream`
+    columns: slice = slice(None)  # the logits that they speak of
 
 
 def in_one_type(batch: dict[str, Part]) -> dict[str, Part]:
@@ -171,6 +174,7 @@ class Batches:
             weights=None if stream.weights is None else stream.weights[rows],
             rows=rows,
             soft=stream.soft,
+            columns=stream.columns,
         )
 
     def _rows(self, name: str, step: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from pipeline.data import store
 
 
 class Known(NamedTuple):
-    """The images of one task that a model knows."""
+    """The images of one task that a model learnt."""
 
     task: str
     images: Tensor  # uint8 (N, C, H, W)
@@ -37,15 +37,25 @@ def columns(known_tasks: list[Known]) -> list[slice]:
     return [task.columns for task in known_tasks for _ in task.labels]
 
 
+def learnt(card: dict) -> list[tuple[str, str]]:
+    """The tasks that a model learnt, in their order, each with the one whose head answers it."""
+    first = card["heads"][0]["task"]
+    return [(first, first), *((task, head) for task, head in card.get("tasks", []))]
+
+
 def known(card: dict, split: str) -> list[Known]:
-    """A split of every task that a model has a head for, in the order of its heads.
+    """A split of every task that a model learnt, in their order.
 
     Raises:
         UserError: data are missing, damaged, or have other classes than the head.
     """
-    known_tasks, start = [], 0
+    known_tasks, blocks, start = [], {}, 0
     for head in card["heads"]:
-        data = dataset(head["task"])
+        blocks[head["task"]] = head, start
+        start += len(head["classes"])
+    for task, answered_by in learnt(card):
+        head, start = blocks[answered_by]
+        data = dataset(task)
         if data.classes != head["classes"]:
             raise UserError(
                 f"models/{card['name']}/card.json",
@@ -55,6 +65,5 @@ def known(card: dict, split: str) -> list[Known]:
         images = torch.from_numpy(data.array(split).copy())
         labels = torch.from_numpy(data.array(split, "label") + start)
         block = slice(start, start + len(data.classes))
-        known_tasks.append(Known(head["task"], images, labels, block))
-        start = block.stop
+        known_tasks.append(Known(task, images, labels, block))
     return known_tasks

@@ -74,6 +74,10 @@ class Classifier(nn.Module):
         # the prefix keeps a task called `keys` or `train` off the module's own attributes
         self.heads[f"task_{task}"] = nn.Linear(self.backbone.num_features, num_classes)
 
+    def head(self, task: str) -> nn.Module:
+        """The block of a task."""
+        return self.heads[f"task_{task}"]
+
     @property
     def newest_head(self) -> nn.Module:
         """The block added last."""

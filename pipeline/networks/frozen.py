@@ -1,17 +1,20 @@
 """Which weights a recipe trains (`training.train`), and which stay as they are."""
 
+from collections.abc import Collection
+
 from torch import nn
 
 from pipeline.networks.classifier import Classifier
 
 
-def freeze(network: Classifier, train: str) -> list[nn.Module]:
+def freeze(network: Classifier, train: str, fixed: Collection[str] = ()) -> list[nn.Module]:
     """Let the weights that `train` names take gradients, and no others.
 
     Args:
         network: changed in place.
         train: `all`; `fc`, the heads, the Linear layers that the backbone has behind its pooling,
             and the calibrator; `new_head`, the head added last.
+        fixed: tasks whose heads are not trained.
 
     Returns:
         the outermost parts without a weight to train. They are to be in eval mode, or BatchNorm's
@@ -20,6 +23,8 @@ def freeze(network: Classifier, train: str) -> list[nn.Module]:
     network.requires_grad_(False)
     for part in _trained(network, train):
         part.requires_grad_(True)
+    for task in fixed:
+        network.head(task).requires_grad_(False)
     return _frozen(network)
 
 

@@ -16,6 +16,8 @@ def old_forms(source: Source) -> dict[tuple, UserError]:
     for loc, spec in entries(source):
         if loc[0] not in ("baselines", "tasks"):
             continue
+        if loc[0] == "tasks" and spec and "data" not in spec:
+            errors[(*loc, "data")] = _without_data(source, loc)
         old = [key for key in (*METHODS, "learner") if key in spec]
         if not old and not isinstance(spec.get("methods"), list):
             continue
@@ -27,6 +29,13 @@ def old_forms(source: Source) -> dict[tuple, UserError]:
         errors |= dict.fromkeys([(*loc, key) for key in old], error)
         errors[(*loc, "methods")] = error
     return errors
+
+
+def _without_data(source: Source, loc: tuple) -> UserError:
+    data = source.values.get("data")
+    root = data.get("root") if isinstance(data, dict) else None
+    fix = f"write `data: {{root: {root or 'its folder'}}}`"
+    return UserError(source.where(loc), f"'{loc[-1]}' does not say where its images lie", fix)
 
 
 def _new_form(spec: dict) -> dict:

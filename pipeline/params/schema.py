@@ -3,7 +3,7 @@
 from pydantic import Field
 
 from pipeline.continual.options import Task
-from pipeline.core.block import Block
+from pipeline.core.block import Block, override_of
 from pipeline.core.lineage import Entry, Lineage, corrected
 from pipeline.labelling.rule import Labels
 from pipeline.meta.options import MetaPseudoLabels, MetaTeacher
@@ -14,7 +14,26 @@ from pipeline.students.options import Baseline, Teacher
 from pipeline.training.model import ModelConfig
 from pipeline.training.recipe import Training
 
-AnyModel = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | Task
+
+class TaskData(override_of(Data, without=("classes", "labels_per_class", "fold", "seed"))):
+    """Where the images of a task come from: keys of `data` that differ."""
+
+    # stated for every task, since DVC knows no default for what a stage depends on
+    root: str = Field(
+        min_length=1, description="folder of the task's images; a change in it re-runs its stages"
+    )
+
+
+class TaskOfData(Task):
+    """A task, and where its images come from."""
+
+    data: TaskData = Field(
+        description="`root`, often that of `data`, and keys of `data` that differ for this task; "
+        "with another root `unlabelled` and `manifest` are none where they are not stated"
+    )
+
+
+AnyModel = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | TaskOfData
 # Blocks of models by name: the key of a parent, if they have one, and the stage that makes them.
 PARENT_KEY = {
     "generations": "teacher",
@@ -43,7 +62,7 @@ class Params(Block):
         description="name: student that corrects its teacher; `{}` for none"
     )
     baselines: dict[str, Baseline] = Field(description="name: model to compare with; `{}` for none")
-    tasks: dict[str, Task] = Field(description="name: what to learn on top; `{}` for none")
+    tasks: dict[str, TaskOfData] = Field(description="name: what to learn on top; `{}` for none")
     final: str = Field(description="the model meant to ship")
     report: Report
 
@@ -130,5 +149,17 @@ class Params(Block):
         return self.meta_pseudo_labels[key[0]].reduced or above.calibrated
 
     def labels_of(self, name: str) -> Labels:
-        """The shared labels block with the keys of generation `name`."""
-        return self.labels.override(self.generations[name].labels)
+        """The shared labels block with the keys of a generation or task."""
+        return self.labels.override(self.options(name).labels)
+
+    def sources(self) -> dict[str, Data]:
+        """Where the images of each data set come from."""
+        return {name: self.data_of(name) for name in self.data_sets()}
+
+    def data_of(self, task: str) -> Data:
+        """The block `data`, with the keys of a task that is not `base`."""
+        if task == "base":
+            return self.data
+        own = self.tasks[task].data
+        of_root = {"unlabelled": [], "manifest": []} if own.root != self.data.root else {}
+        return self.data.model_copy(update=of_root).override(own)

@@ -24,10 +24,11 @@ class Asked(Protocol):
     labels_per_class: LabelsPerClass
 
 
-def survey(data: Data, tasks: Mapping[str, Asked], unlabelled: bool) -> list[str]:
-    """Look for what params ask of a source.
+def survey(data: Mapping[str, Data], tasks: Mapping[str, Asked], unlabelled: bool) -> list[str]:
+    """Look for what params ask of the sources.
 
     Args:
+        data: where the images of `base` and of every task come from, by name.
         tasks: `base` and every task by name.
         unlabelled: whether a model learns from images without labels.
 
@@ -37,25 +38,27 @@ def survey(data: Data, tasks: Mapping[str, Asked], unlabelled: bool) -> list[str
     Raises:
         UserError: a missing folder, class, label or split; every fault that can be seen, at once.
     """
-    look = getattr(SOURCES[data.source], "look", None)
-    if look is None:
-        return []
     known = [name for task in tasks.values() for name in task.classes]
     found, errors = {}, []
     for name, task in tasks.items():
+        look = getattr(SOURCES[data[name].source], "look", None)
+        if look is None:
+            continue
         try:
-            found[name] = look(data, wanted(name, task.classes, known))
-            _check(found[name], data, name, task)
+            found[name] = look(data[name], wanted(name, task.classes, known))
+            _check(found[name], data[name], name, task)
         except UserError as error:
             errors.append(error)
     base = found.get("base")
-    if unlabelled and base and not base.unlabelled and data.labels_per_class == "all":
+    if unlabelled and base and not base.unlabelled and data["base"].labels_per_class == "all":
         what = "there are no images without a label, which the students learn from"
         fix = "name their folders, or set data.labels_per_class to hide labels"
         errors.append(UserError("data.unlabelled", what, fix))
     if errors:
         raise UserError.all(errors)
-    return [*_there(base, data, tasks["base"].classes), *_costs(base, data)]
+    if base is None:
+        return []
+    return [*_there(base, data["base"], tasks["base"].classes), *_costs(base, data["base"])]
 
 
 def _check(found: Found, data: Data, name: str, task: Asked) -> None:

@@ -1,7 +1,8 @@
 """A learner owns a network and how one update of it is made."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from math import prod
 from types import MappingProxyType
 
 import torch
@@ -30,10 +31,11 @@ class Learner:
     Args:
         network: the classifier to train, on its device.
         training: the recipe.
-        loss_weights: weight of each part's loss, by name; parts not named weigh 1.
+        loss_weights: weight of each part's loss, by name; parts not named weigh 1. Methods may
+            multiply them all (`ce_weight`).
         autocast: makes the context of a forward pass.
         methods: add-ons by name, called in this order.
-        columns: the logits that the cross-entropy ranges over, and that the targets speak of.
+        fixed: names of heads that are not trained.
     """
 
     # what helps against a training that diverges
@@ -46,16 +48,16 @@ class Learner:
         loss_weights: Mapping[str, float] | None = None,
         autocast: Callable[[], AbstractContextManager] = nullcontext,
         methods: Mapping[str, Method] = MappingProxyType({}),
-        columns: slice = slice(None),
+        fixed: Collection[str] = (),
     ):
         self.network = network
         self.training = training
         self.loss_weights = dict(loss_weights or {})
+        self.ce_weight = prod(method.ce_weight for method in methods.values())
         self.autocast = autocast
         self.methods = dict(methods)
-        self.columns = columns
         self.modules = {n: m.module for n, m in methods.items() if m.module is not None}
-        self.frozen = freeze(network, training.train)
+        self.frozen = freeze(network, training.train, fixed)
         self.optimizer = make_optimizer(self.trained_weights(), training)
         self.average = Average(network) if training.ema else None
         self.ema = self.average.network if self.average else None
@@ -133,18 +135,21 @@ class Learner:
         with self.autocast():  # one context, so that a weight is cast once for all passes
             output = self.forward([part.images for part in batch.values()])
             losses = self._cross_entropies(batch, output)
-            total = sum(self.loss_weights.get(name, 1.0) * loss for name, loss in losses.items())
+            total = sum(self._weight(name) * loss for name, loss in losses.items())
             for method in self.methods.values():
                 added = method.losses(self.network, batch, output)
                 total = total + sum(added.values())
                 losses |= added
         return output, {"loss": total, **losses}
 
+    def _weight(self, name: str) -> float:
+        return self.loss_weights.get(name, 1.0) * self.ce_weight
+
     def _cross_entropies(self, batch: dict[str, Part], output: Output) -> dict[str, Tensor]:
         losses = {}
         for (name, part), rows in zip(batch.items(), places(batch).values()):
             if part.targets is not None:
-                logits = full(output.logits[rows, self.columns])
+                logits = full(output.logits[rows, part.columns])
                 smoothing = 0.0 if part.soft else self.training.label_smoothing
                 losses[name] = cross_entropy(logits, part.targets, part.weights, smoothing)
         return losses

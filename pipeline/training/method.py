@@ -7,8 +7,9 @@ paper's values; and one line in its family's dict.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from pydantic import Field, create_model
 from torch import Tensor, nn
 
@@ -24,13 +25,19 @@ class Blocks(NamedTuple):
     """Where the logits of the tasks are, when a new one begins.
 
     `old` holds one slice per softmax over old units: all of them as one where a single head grows
-    (scenario `class`), one per earlier task where the task of an image is known (`task`).
-    `trained` is what the cross-entropy of new images ranges over.
+    (scenario `class`) or stays (`domain`), one per earlier task where the task of an image is known
+    (`task`). `new` are the classes of the task: the last logits, or of a `domain` the old ones that
+    it has images of. `trained` is what the cross-entropy of new images ranges over.
     """
 
     old: list[slice]
     new: slice
     trained: slice
+
+    @property
+    def total(self) -> int:
+        """Logits in all, those of the new task among them."""
+        return max(block.stop for block in (self.new, *self.old))
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,8 @@ class Setting:
         training: the recipe.
         images: the task's own, in the recipe's views.
         teachers: earlier models by name, frozen, in evaluation mode: the base of a task.
+        methods: all that are on, by name.
+        held_out: rows of the labelled images that are kept from the training, int64.
     """
 
     name: str
@@ -53,6 +62,8 @@ class Setting:
     training: Training
     images: TrainingImages
     teachers: Mapping[str, Classifier] = field(default_factory=dict)
+    methods: Mapping[str, "Method"] = field(default_factory=dict)
+    held_out: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 class Method:
@@ -64,6 +75,14 @@ class Method:
         rehearses: whether its streams bring images of earlier tasks, so that the cross-entropy
             ranges over all logits (`ce_over: auto`).
         excludes: names of methods that it makes no sense with.
+        needs: names of methods that it makes no sense without.
+        scenarios: those it makes sense in.
+        holds_out: share of the labelled images of each class, new and old, that it asks to be kept
+            from the training, 0..1.
+        fixes_old_heads: whether the heads of earlier tasks are not to be trained.
+        ce_weight: multiplies the cross-entropies of all parts.
+        head: what the card says of the new head besides its classes: structure that the method gave
+            it.
         layers: names of the network's inner layers whose outputs it wants in `output.maps`.
         passes: further forward passes over the images of the joint pass at each step, by other
             networks; they count as images seen.
@@ -84,6 +103,12 @@ class Method:
     consolidates = False
     rehearses = False
     excludes: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    scenarios: tuple[str, ...] = ("class", "task", "domain")
+    holds_out = 0.0
+    fixes_old_heads = False
+    ce_weight = 1.0
+    head: Mapping[str, Any] = MappingProxyType({})
     layers: tuple[str, ...] = ()
     passes = 0
     adds: Mapping[str, int] = MappingProxyType({})
@@ -148,6 +173,9 @@ class MethodsBlock(Block):
             for other in set(self.family[name].excludes) & set(self.names):
                 what = f"{other} and {name} ask the same of the same images"
                 yield Fault(name, what, "name one of them")
+            for other in set(self.family[name].needs) - set(self.names):
+                what = f"{name} stands on {other}, which is not on"
+                yield Fault(name, what, f"add {other}: {{}}")
 
 
 def methods_block(family: Mapping[str, type[Method]]) -> type[MethodsBlock]:

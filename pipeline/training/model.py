@@ -53,8 +53,10 @@ class ModelConfig:
             residual = ", ".join(_families(n for n, a in NETWORKS.items() if a.residual))
             what = f"'{self.network}' has no residual blocks for stochastic_depth {drop:g}"
             yield Fault("network", what, f"set it to 0 for this model, or use one of {residual}")
-        labelled_by_none = not self.key.startswith("generations")
-        if labelled_by_none and "unlabelled_weight" in self.options.training.model_fields_set:
+        labelled = self.key.startswith("generations") or getattr(
+            self.options, "weighs_unlabelled", False
+        )
+        if not labelled and "unlabelled_weight" in self.options.training.model_fields_set:
             what = f"'{self.name}' has no teacher's pseudo-labels to weigh"
             yield Fault("training.unlabelled_weight", what, "leave it out")
         own = "width" in self.options.model_fields_set  # else a parent has said it

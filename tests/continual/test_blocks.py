@@ -1,12 +1,11 @@
 """Which logits the cross-entropy of a task's new images ranges over, and the old softmaxes."""
 
-from dataclasses import replace
-
 import pytest
 import torch
 from jobs import extension, learn_tasks, spy_on_fits, with_tasks
 
-from pipeline.continual.extend import blocks, extend, targets
+from pipeline.continual.blocks import blocks, one_hot
+from pipeline.continual.extend import extend
 from pipeline.methods.continual.lwf import LearningWithoutForgetting
 from pipeline.networks import checkpoint
 from stages import prepare_task
@@ -16,7 +15,7 @@ ONE, TWO = {"base": "g2", "classes": ["8"]}, {"base": "g2", "classes": ["8", "9"
 
 def of(name: str, rehearses: bool = False):
     job = extension(name)
-    return blocks(job, checkpoint.read_card(f"models/{job.task.base}"), rehearses)
+    return blocks(job.task, job.base, rehearses)
 
 
 @pytest.mark.parametrize(
@@ -27,10 +26,8 @@ def test_a_growing_head_has_one_old_softmax_and_known_tasks_have_one_each(chain,
     with_tasks(chain, t1=ONE, t2={"base": "t1", "classes": ["9"]})
     learn_tasks("t1")
     prepare_task.main(["t2"])
-    job = extension("t2")
-    task = job.task.model_copy(update={"scenario": scenario})
-    job = replace(job, config=replace(job.config, options=task))
-    results = blocks(job, checkpoint.read_card("models/t1"), False)
+    task = extension("t2").task.model_copy(update={"scenario": scenario})
+    results = blocks(task, checkpoint.read_card("models/t1"), False)
     assert results.old == old and results.new == slice(9, 10)
 
 
@@ -55,9 +52,9 @@ def test_the_cross_entropy_ranges_over(chain, monkeypatch, task, ce_over, rehear
     fits = []
     spy_on_fits(monkeypatch, lambda *given: fits.append(given))
     extend(extension())
-    assert [learner.columns for learner, _, _ in fits] == [trained, trained]  # the warm-up too
-    width = trained.stop - trained.start
-    assert {streams["labelled"].targets.shape[1] for _, streams, _ in fits} == {width}
+    streams = [given["labelled"] for _, given, _ in fits]
+    assert [stream.columns for stream in streams] == [trained, trained]  # the warm-up too
+    assert {stream.targets.shape[1] for stream in streams} == {trained.stop - trained.start}
 
 
 @pytest.mark.parametrize("task", [ONE, TWO])
@@ -80,10 +77,9 @@ def test_a_single_class_is_learnt_against_the_old_ones(chain, task):
 
 
 @pytest.mark.parametrize(("columns", "first"), [(slice(8, 10), 0), (slice(0, 10), 8)])
-def test_targets_are_one_hot_rows_over_these_logits(chain, columns, first):
-    job = extension()
-    rows = targets(job, columns)
-    labels = torch.from_numpy(job.dataset.array("labelled", "label").copy())
-    assert rows.shape == (len(labels), columns.stop - columns.start)
+def test_targets_are_one_hot_rows_over_these_logits(columns, first):
+    labels = torch.tensor([1, 0, 1])
+    rows = one_hot(labels, first, columns)
+    assert rows.shape == (3, columns.stop - columns.start)
     assert torch.equal(rows.argmax(1), labels + first)
-    assert torch.equal(rows.sum(1), torch.ones(len(labels)))
+    assert torch.equal(rows.sum(1), torch.ones(3))

@@ -33,7 +33,7 @@ def test_tasks_chain_and_the_matrix_has_a_row_more(chain):
 def test_growing_leaves_the_old_logits_as_they_were(chain):
     base, card = checkpoint.load("models/g2")
     images = tasks.known(card, "val")[0].images
-    setting = begin(extension(), card, {})
+    setting = begin(extension(), {})
     after = setting.network.eval()(images).logits
     assert torch.equal(after[:, :8], base(images).logits) and after.shape[1] == 10
     [(name, teacher)] = setting.teachers.items()
@@ -56,9 +56,10 @@ def test_the_base_model_as_teacher_is_frozen_and_stays_as_it_is(chain, monkeypat
 
 
 def test_images_of_another_shape_are_refused(chain):
-    base = checkpoint.read_card("models/g2") | {"image_shape": [3, 32, 32]}
+    job = extension()
+    job.base["image_shape"] = [3, 32, 32]
     with pytest.raises(UserError, match="'g2' takes"):
-        extending.check(extension(), base)
+        extending.check(job)
 
 
 def test_the_same_seed_gives_the_same_bytes(chain):

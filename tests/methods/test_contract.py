@@ -31,9 +31,11 @@ def block(**methods) -> MethodsBlock:
 def updates(network, method, name, columns=slice(None), classes=3) -> Learner:
     """Three updates on labelled images."""
     methods = {name: method} if method else {}
-    learner = Learner(network, CALM, methods=methods, columns=columns)
+    learner = Learner(network, CALM, methods=methods)
     for step in range(3):
-        learner.losses_of_the_step = learner.step({"labelled": part(6, step, classes=classes)})
+        learner.losses_of_the_step = learner.step(
+            {"labelled": part(6, step, classes=classes, columns=columns)}
+        )
     return learner
 
 

@@ -49,6 +49,7 @@ class StayNear(Method):
 IMPORT = "from pipeline.methods.continual.stay_near import StayNear"
 LINE = '    "stay_near": StayNear,'
 TASK = {"base": "teacher", "scenario": "class", "classes": [8], "labels_per_class": 3}
+TASK |= {"data": {"root": "data/digits"}}
 SCRIPT = """
 import shutil
 from pipeline.__main__ import main

@@ -15,7 +15,8 @@ from learners import equal_states
 from stubs import STUBS
 
 from pipeline.continual import extend as extending
-from pipeline.continual.extend import Extension, extend
+from pipeline.continual.extend import extend
+from pipeline.continual.extension import Extension
 from pipeline.networks import checkpoint
 from pipeline.running import resume
 from pipeline.training.learner import Learner, below
@@ -47,8 +48,8 @@ def tasks(chain, prepared, monkeypatch):
     shutil.copytree(prepared, chain / "data/prepared", dirs_exist_ok=True)
     begin = extending.begin
 
-    def begun(job, base, methods):
-        setting = begin(job, base, methods)
+    def begun(job, methods):
+        setting = begin(job, methods)
         if "ensemble" in methods:
             other = checkpoint.load("models/g1")[0].requires_grad_(False)
             setting = replace(setting, teachers={**setting.teachers, "g1": other})
@@ -204,7 +205,7 @@ def test_replayed_images_are_of_the_old_classes_and_count_in_the_softmax(monkeyp
 
     def noted(self, batch):
         streams.append(batch["replay"].targets.argmax(1))
-        columns.append(self.columns)
+        columns.append(batch["labelled"].columns)
         return step(self, batch)
 
     monkeypatch.setattr(Learner, "step", noted)

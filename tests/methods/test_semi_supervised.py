@@ -211,8 +211,10 @@ def test_unlabelled_images_of_a_task_speak_of_the_classes_it_trains(name, traini
     network = Classifier(SmallCNN(1, 0.25), {"base": 3, "t": 4}, [0.3], [0.4])
     made = method(name, threshold=0.0)
     made.start(setting(network, [slice(0, 3)], slice(3, 7)))
-    learner = Learner(network, training, methods={name: made}, columns=slice(3, 7))
-    learner.step(batch())
+    learner = Learner(network, training, methods={name: made})
+    parts = batch()
+    parts["labelled"] = parts["labelled"]._replace(columns=slice(3, 7))
+    learner.step(parts)
     first = list(network.heads.values())[0]
     assert float(first.weight.grad.abs().max()) == 0
 

@@ -109,6 +109,9 @@ OUT_OF_RANGE = {
     "classes": [[]],
     "labels_per_class": [0],
     "ce_over": ["old"],
+    "old_heads": ["fixed"],
+    "joint": ["perhaps"],
+    "label_with": ["g1"],
     "final": ["g9"],
     "report.test": ["maybe"],
     "report.register": ["maybe"],
@@ -186,6 +189,7 @@ def test_values_of_the_wrong_type_are_all_reported_in_a_line_each(tmp_path, numb
 BLOCKS = ["data", "training", "labels", "teacher", "report", *NAMES]
 BLOCKS += [f"{block}.{name}" for block, name in NAMES.items()]
 BLOCKS += ["teacher.methods", "teacher.methods.uda", "generations.g1.labels", "tasks.t1.training"]
+BLOCKS += ["tasks.t1.labels", "tasks.t1.data"]
 
 
 @pytest.mark.parametrize("block", BLOCKS)

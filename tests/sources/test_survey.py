@@ -26,7 +26,7 @@ def checked(folder, tasks=None, **data) -> None:
     values["data"] |= {"source": "folder", "root": "photos", "classes": ["cat", "dog"]}
     values["data"] |= {"labels_per_class": "all", "unlabelled": ["crowd"], "size": 8} | data
     values["tasks"]["t1"]["classes"] = ["cow"]
-    values["tasks"]["t1"] |= tasks or {}
+    values["tasks"]["t1"] |= {"data": {"root": "photos"}} | (tasks or {})
     write_params(folder.parent, values)
     check(None)
 

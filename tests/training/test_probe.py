@@ -38,6 +38,7 @@ def write(features: str = "frozen", train: str = "new_head", **recipe) -> None:
     values["teacher"] = {"network": "small_cnn", "width": 0.25} | begun
     student = {"teacher": "teacher", "network": "small_cnn", "width": 0.25, "init": "teacher"}
     task = {"base": "teacher", "scenario": "class", "classes": [8, 9], "labels_per_class": 3}
+    task["data"] = {"root": values["data"]["root"]}
     values |= {"generations": {"g1": student}, "tasks": {"t1": task | {"methods": {}}}}
     values["training"] |= SHARED | PLAIN | {"features": features, "train": train} | recipe
     write_params(Path("."), values | {"final": "t1"})
