@@ -346,11 +346,11 @@ def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
     keys |= dict(below("generations.g1", STUDENT, weights))
     keys |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
     keys |= dict(below("tasks.t1", TASK, weights)) | dict(task_data())
-    by_itself = {"tasks.t1.label_with": "self"}
+    by_itself, rule = {"tasks.t1.label_with": "self"}, "tasks.t1.labels"
+    filters = {"ood_keep": {f"{rule}.ood_filter": "threshold"}}
+    filters["ood_filter"] = {f"{rule}.ood_keep": 0.3}
     for key, value in (LABELS | {"ood_keep": 0.5}).items():
-        given = by_itself | (
-            {"tasks.t1.labels.ood_filter": "threshold"} if key == "ood_keep" else {}
-        )
-        keys[f"tasks.t1.labels.{key}"] = Wire("t1", value, given, watch=weights)
+        given = by_itself | filters.get(key, {})
+        keys[f"{rule}.{key}"] = Wire("t1", value, given, watch=weights)
     keys |= dict(brought(pretrained, another))
     return keys | dict(models(pretrained, another)) | dict(training(pretrained))

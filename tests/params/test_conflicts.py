@@ -227,6 +227,7 @@ def with_calibrated(block: str, name: str, spec: dict) -> dict:
 )
 def test_what_a_calibrated_teacher_cannot_do_is_one_line(tmp_path, block, key, words, parent):
     task = {"scenario": "class", "classes": [8, 9], "labels_per_class": 3, "methods": {}}
+    task["data"] = {"root": "data/digits"}
     spec = {
         "tasks": task | {"base": parent},
         "generations": {"teacher": parent, "network": "small_cnn", "init": "teacher"},
