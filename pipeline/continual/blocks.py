@@ -38,7 +38,7 @@ def blocks(task: Task, base: dict, rehearses: bool) -> Blocks:
     new = slice(total, total + num)
     everything = task.ce_over == "all"
     if task.ce_over == "auto":
-        everything = rehearses or num == 1 or (task.joint and task.scenario == "class")
+        everything = task.scenario == "class" and (rehearses or task.joint or num == 1)
     return Blocks(old, new, slice(0, new.stop) if everything else new)
 
 
