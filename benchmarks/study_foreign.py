@@ -156,16 +156,16 @@ def rows() -> list[dict[str, Any]]:
 
     lineage = load().lineage()
     measured = measure.models(lineage, test=True)
-    val = {name: model.answers["val"] for name, model in measured.items()}
+    on_val = {name: model.answers["val"] for name, model in measured.items()}
     acc = {name: 100 * model.answers["test"].accuracy for name, model in measured.items()}
     results = []
     for name in FILTERS:
         chain = ["teacher", name]
-        ships = gate.decide(chain, gate.compare(chain, val)).ships
+        ships = gate.decide(chain, gate.compare(chain, measured)).ships
         row = {"arm": name, "supervised": acc["teacher"], "student": acc[name]}
         row |= {"shipped": acc[ships], "student_ships": int(ships == name), **crowd(name)}
-        row |= {"val_supervised": 100 * val["teacher"].accuracy}
-        row |= {"val_student": 100 * val[name].accuracy}
+        row |= {"val_supervised": 100 * on_val["teacher"].accuracy}
+        row |= {"val_student": 100 * on_val[name].accuracy}
         results.append({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()})
     return results
 

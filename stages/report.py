@@ -41,8 +41,7 @@ def results(of: Experiment) -> Results:
     measured = measure.models(lineage, of.test and all(d.images("test") for d in data))
     quality = {name: label_quality(name) for name in lineage.of("generations")}
     chain = lineage.chain(lineage.final)
-    val = {name: measured[name].answers["val"] for name in chain}
-    verdict = gate.decide(chain, gate.compare(chain, val))
+    verdict = gate.decide(chain, gate.compare(chain, measured))
     return Results(of, measured, quality, metrics(measured, quality), verdict, data)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pipeline.core.lineage import Entry, Lineage, corrected
+from pipeline.data import tasks
 from pipeline.labelling.confidence import Confidence
 from pipeline.report import gate
 from pipeline.report.experiment import Experiment
@@ -98,6 +99,9 @@ def _model(experiment, name, rng, pictures, shape, each, absent) -> Measured:
         "sha256": "ab" * 32,
         "metrics": {"temperature": 1.5},
     }
+    if chain:
+        card["tasks"] = [[model, model] for model in chain]
+        card["metrics"] |= {"score": 0.7, "score_old": 0.8, "score_new": 0.6, "score_step": 100}
     if lineage[name].block == "meta_pseudo_labels":
         card["model"] = {"feedback": "loss_difference"}
     classes = [c for head in heads for c in head["classes"]]
@@ -153,8 +157,7 @@ def results(experiment: Made, champion=None, truth=True, **options) -> Results:
     """Made-up models with what the gate says of them; options as `models` has them."""
     measured, labels = models(experiment, **options), quality(experiment, truth)
     chain = experiment.lineage.chain(experiment.lineage.final)
-    val = {name: measured[name].answers["val"] for name in chain}
-    verdict = gate.decide(chain, gate.compare(chain, val))
+    verdict = gate.decide(chain, gate.compare(chain, measured))
     numbers = metrics(measured, labels)
     names = {"base": experiment.classes, **experiment.new_classes}
     data = [facts(name, classes) for name, classes in names.items()]
@@ -177,11 +180,14 @@ def facts(name: str, classes: list[str]) -> Facts:
     )
 
 
-def write_curves(folder, names) -> None:
+def write_curves(folder, measured: Mapping[str, Measured]) -> None:
     """`models/<name>/curves.csv` for each."""
-    for number, name in enumerate(names):
+    for number, (name, model) in enumerate(measured.items()):
+        learnt = [task for task, _ in tasks.learnt(model.card)]
+        each = learnt if len(learnt) > 1 else []
+        header = HEAD.strip() + "".join(f",val_acc/{task}" for task in each) + "\n"
         path = folder / "models" / name / "curves.csv"
         path.parent.mkdir(parents=True)
-        pair = "0.01,0.6,0.7,2,0.7"
+        pair = "0.01,0.6,0.7,2,0.7" + len(each) * ",0.5"
         rows = [f"{s},0.1,{1 / (s + number)},{0.5 + s / 10},{1 / s},{pair}" for s in (1, 2, 3)]
-        path.write_text(HEAD + "\n".join(rows) + "\n")
+        path.write_text(header + "\n".join(rows) + "\n")

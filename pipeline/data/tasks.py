@@ -1,5 +1,6 @@
 """Tasks and their images: a model's heads say which, `data/prepared/<task>` holds them."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -43,8 +44,11 @@ def learnt(card: dict) -> list[tuple[str, str]]:
     return [(first, first), *((task, head) for task, head in card.get("tasks", []))]
 
 
-def known(card: dict, split: str) -> list[Known]:
+def known(card: dict, split: str, asked: Iterable[tuple[str, str]] | None = None) -> list[Known]:
     """A split of every task that a model learnt, in their order.
+
+    Args:
+        asked: tasks, each with the one whose head answers it, in the place of those.
 
     Raises:
         UserError: data are missing, damaged, or have other classes than the head.
@@ -53,7 +57,7 @@ def known(card: dict, split: str) -> list[Known]:
     for head in card["heads"]:
         blocks[head["task"]] = head, start
         start += len(head["classes"])
-    for task, answered_by in learnt(card):
+    for task, answered_by in learnt(card) if asked is None else asked:
         head, start = blocks[answered_by]
         data = dataset(task)
         if data.classes != head["classes"]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pipeline.report.measure import Answers
+    from pipeline.report.measure import Measured
 
 LEVEL = 0.05
 RULE = (
@@ -89,24 +89,27 @@ class Pair:
         )
 
 
-def compare(chain: list[str], answers: Mapping[str, Answers]) -> dict[str, list[Pair]]:
+def compare(chain: list[str], measured: Mapping[str, Measured]) -> dict[str, list[Pair]]:
     """Each model of a chain against all before it, its own parent first.
 
     Args:
         chain: from the first model to the candidate, each the parent of the next.
-        answers: of each, on val.
     """
     return {
-        child: [_pair(child, elder, answers) for elder in reversed(chain[:place])]
+        child: [_pair(child, elder, measured) for elder in reversed(chain[:place])]
         for place, child in enumerate(chain[1:], 1)
     }
 
 
-def _pair(child: str, elder: str, answers: Mapping[str, Answers]) -> Pair:
-    shared = np.isin(answers[child].task, answers[elder].task)
-    theirs = np.zeros(len(shared), dtype=bool)
-    theirs[shared] = answers[elder].right
-    return Pair(child, elder, answers[child].right, theirs, shared)
+def _pair(child: str, elder: str, measured: Mapping[str, Measured]) -> Pair:
+    mine, theirs = measured[child].answers["val"], measured[elder].answers["val"]
+    ahead = measured[elder].ahead.get("val", {})
+    shared = np.isin(mine.task, [*theirs.task, *ahead])
+    right = np.zeros(len(shared), dtype=bool)
+    right[np.isin(mine.task, theirs.task)] = theirs.right
+    for task in set(mine.task) & set(ahead):
+        right[mine.task == task] = ahead[task].right
+    return Pair(child, elder, mine.right, right, shared)
 
 
 def decide(chain: list[str], pairs: Mapping[str, list[Pair]]) -> Verdict:

@@ -1,6 +1,6 @@
 """Every model on val and, when asked, on test. Nothing else in the project reads test."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -58,6 +58,8 @@ class Measured:
         card: the model's card.
         classes: names in the order of the logits.
         answers: by split, `val` and perhaps `test`.
+        ahead: by split, its answers to the images of tasks that its descendants learnt for the
+            classes that it knows already (scenario `domain`); by task.
         unlabelled: of a model that Meta Pseudo Labels began with or made: share of the base task's
             unlabelled images it is right about, 0..1; else, or where no truth is known, None.
     """
@@ -66,6 +68,7 @@ class Measured:
     classes: list[str]
     answers: dict[str, Answers]
     unlabelled: float | None = None
+    ahead: dict[str, dict[str, Answers]] = field(default_factory=dict)
 
     @property
     def split(self) -> str:
@@ -94,8 +97,25 @@ def models(lineage: Lineage, test: bool) -> dict[str, Measured]:
         machine.set_threads(settings, network, checkpoint.pixels(card))
         answers = {split: evaluate_split(network, card, split, held) for split in splits}
         right = unlabelled_accuracy(network) if name in paired else None
-        result[name] = Measured(card, checkpoint.classes(card), answers, right)
+        later = domains_after(lineage, name, card)
+        ahead = {
+            split: {t: evaluate_split(network, card, split, held, [(t, h)]) for t, h in later}
+            for split in splits
+        }
+        result[name] = Measured(card, checkpoint.classes(card), answers, right, ahead)
     return result
+
+
+def domains_after(lineage: Lineage, name: str, card: dict) -> list[tuple[str, str]]:
+    """The tasks below a model in a lineage that its own heads answer, each with the head's task."""
+    heads = {head["task"] for head in card["heads"]}
+    learnt = {task for task, _ in tasks.learnt(card)}
+    found = []
+    for other in lineage.of("tasks"):
+        if name in lineage.chain(other)[:-1]:
+            task, head = tasks.learnt(checkpoint.read_card(f"models/{other}"))[-1]
+            found += [(task, head)] * (head in heads and task not in learnt)
+    return found
 
 
 def unlabelled_accuracy(network: Classifier) -> float | None:
@@ -116,14 +136,19 @@ def answers(network: Classifier, images: np.ndarray | Joined) -> Tensor:
 
 
 def evaluate_split(
-    network: Classifier, card: dict, split: str, held: dict[tuple[str, str], Tensor]
+    network: Classifier,
+    card: dict,
+    split: str,
+    held: dict[tuple[str, str], Tensor],
+    asked: list[tuple[str, str]] | None = None,
 ) -> Answers:
-    """A model's answers on one split of the tasks it has heads for.
+    """A model's answers on one split of the tasks that it learnt.
 
     Args:
         held: images by split and task, which models share; this one's are put there.
+        asked: see `tasks.known`.
     """
-    known = tasks.known(card, split)
+    known = tasks.known(card, split, asked)
     images = Joined([held.setdefault((split, task.task), task.images) for task in known])
     logits = answers(network, images)
     task_known = evaluate.task_known(logits, tasks.columns(known))

@@ -70,6 +70,15 @@ def val_accuracy(axes, curves: dict[str, Curve]) -> None:
     axes.set(xlabel="step", ylabel="val accuracy, %")
 
 
+def tasks_over_time(axes, curve: Curve, tasks: Sequence[str]) -> None:
+    """Val accuracy on each task while the last one is learnt."""
+    for number, task in enumerate(tasks):
+        values = 100 * np.array(curve.get(f"val_acc/{task}", []))
+        _line(axes, number, curve["step"], values, short(task, 12))
+    axes.set(xlabel="step", ylabel="val accuracy, %", ylim=(0, 102))
+    legend_above(axes, min(len(tasks), 5), columnspacing=1.2)
+
+
 def _models(axes, curves: dict[str, Curve], key: str, scale: float = 1.0) -> None:
     lines = {name: scale * np.array(curve.get(key, [])) for name, curve in curves.items()}
     for number, (name, values) in enumerate(lines.items()):

@@ -99,6 +99,7 @@ class Val:
         self._images = seen(torch.cat([task.images for task in known]).to(device))
         self._columns = tasks.columns(known) if tasks.is_task_known(card) else None
         self.labels = torch.cat([task.labels for task in known])
+        self._sizes = {task.task: len(task.labels) for task in known}
 
     def logits(self, network: Classifier, autocast: Autocast) -> Tensor:
         """What a network answers, (N, K): minus infinity outside an image's own task where that is
@@ -106,12 +107,25 @@ class Val:
         logits = evaluate.infer(network, self._images, autocast)
         return evaluate.task_known(logits, self._columns) if self._columns else logits
 
+    def by_task(self, logits: Tensor) -> Row:
+        """`val_acc/<task>` of each task, of a model that learnt several."""
+        if len(self._sizes) == 1:
+            return {}
+        sizes = list(self._sizes.values())
+        pieces = zip(self._sizes, logits.split(sizes), self.labels.split(sizes))
+        return {f"val_acc/{task}": evaluate.accuracy(*one) for task, *one in pieces}
+
 
 def evaluation(card: dict, device: torch.device, *seen: Seen) -> Evaluate:
     """What measures a learner's weights on the val images of all tasks that its card names, or on
     what is `seen` of them."""
     val = Val(card, device, *seen)
-    return lambda learner: scores(val.logits(learner.weights, learner.autocast), val.labels)
+
+    def measured(learner: Learner) -> Row:
+        logits = val.logits(learner.weights, learner.autocast)
+        return scores(logits, val.labels) | val.by_task(logits)
+
+    return measured
 
 
 def scores(logits: Tensor, labels: Tensor) -> Row:

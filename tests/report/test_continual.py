@@ -18,9 +18,10 @@ def model(parents: list[str], right: dict[str, list[int]]) -> SimpleNamespace:
         task_known=torch.eye(2)[torch.tensor((~flags).astype(int))],
         labels=torch.zeros(len(flags), dtype=torch.int64),
     )
-    heads = [{"task": task} for task in right]
-    card = {"heads": heads, "parents": dict.fromkeys(parents, "sha")}
-    return SimpleNamespace(card=card, answers={"val": answers})
+    heads = [{"task": task, "classes": ["a", "b"]} for task in right]
+    card = {"heads": heads, "parents": dict.fromkeys(parents, "sha"), "metrics": {}}
+    card["tasks"] = [[task, task] for task in list(right)[1:]]
+    return SimpleNamespace(card=card, answers={"val": answers}, ahead={})
 
 
 @pytest.fixture
@@ -54,6 +55,26 @@ def test_forgetting_counts_from_the_best_there_was():
     result = np.array([[0.5, np.nan, np.nan], [0.9, 0.8, np.nan], [0.6, 0.8, 1.0]])
     assert continual.forgetting(result) == pytest.approx((0.3 + 0.0) / 2)
     assert continual.backward_transfer(result) == pytest.approx((0.1 + 0.0) / 2)
+
+
+def test_what_was_answered_before_it_was_learnt_is_forward_transfer(chain):
+    chain["t1"].ahead = {"val": {"t2": SimpleNamespace(accuracy=0.75)}}
+    chain["t2"].card |= {"tasks": [["t1", "t1"], ["t2", "base"]]}
+    chain["t2"].card["heads"].pop()
+    _, result = continual.matrix(chain, "t2", "val")
+    assert result[1, 2] == 0.75 and np.isnan(result[0, 1])
+    metrics = continual.metrics(chain)
+    assert metrics["val_fwt/t2"] == pytest.approx(0.75 - 1 / 4) and "val_fwt/t1" not in metrics
+    assert metrics["val_task_mean/t2"] == pytest.approx((0.75 + 0 + 1) / 3)
+    chain["t2"].card["task"] = {"scenario": "task"}
+    assert continual.metrics(chain)["val_fwt/t2"] == pytest.approx(0.75 - 1 / 2)
+
+
+def test_the_score_of_the_card_is_a_metric(chain):
+    chain["t1"].card["metrics"] = {"score": 0.5, "score_old": 0.7, "score_new": 0.3}
+    result = continual.metrics(chain)
+    assert result["val_score/t1"] == 0.5 and result["val_score_new/t1"] == 0.3
+    assert "val_score/g1" not in result
 
 
 def test_names_of_the_metrics(chain):

@@ -24,7 +24,11 @@ def test_the_test_is_mcnemars_exact_one(lost, won):
 
 
 def on_val(right: np.ndarray, task: str = "base") -> SimpleNamespace:
-    return SimpleNamespace(right=right, task=np.array([task] * len(right)))
+    return measured(SimpleNamespace(right=right, task=np.array([task] * len(right))))
+
+
+def measured(answers: SimpleNamespace, ahead: dict | None = None) -> SimpleNamespace:
+    return SimpleNamespace(answers={"val": answers}, ahead={"val": ahead or {}})
 
 
 def decide(**models: np.ndarray) -> gate.Verdict:
@@ -58,12 +62,24 @@ def test_images_of_classes_the_parent_does_not_know_count_as_wrong():
         right=np.concatenate([answers(30, 20), new]),
         task=np.array(["base"] * 50 + ["t1"] * 20),
     )
-    pairs = gate.compare(["g1", "t1"], {"g1": on_val(base), "t1": task})
+    pairs = gate.compare(["g1", "t1"], {"g1": on_val(base), "t1": measured(task)})
     (pair,) = pairs["t1"]
     assert pair.theirs.tolist() == base.tolist() + [False] * 20
     verdict = gate.decide(["g1", "t1"], pairs)
     assert verdict.ships == "t1"
     assert "of the classes both know it is right on 60.0% where g1 is right on 80.0%" in verdict.why
+
+
+def test_images_of_a_domain_the_parent_was_not_taught_are_answered_by_it_all_the_same():
+    base, ahead = answers(40, 10), answers(5, 15)
+    task = SimpleNamespace(
+        right=np.concatenate([answers(40, 10), answers(20, 0)]),
+        task=np.array(["base"] * 50 + ["d1"] * 20),
+    )
+    before = measured(SimpleNamespace(right=base, task=np.array(["base"] * 50)))
+    before.ahead["val"]["d1"] = SimpleNamespace(right=ahead)
+    (pair,) = gate.compare(["g1", "d1"], {"g1": before, "d1": measured(task)})["d1"]
+    assert pair.theirs.tolist() == base.tolist() + ahead.tolist() and pair.shared.all()
 
 
 def test_a_ruined_parent_does_not_make_its_child_look_fine():
