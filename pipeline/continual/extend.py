@@ -12,6 +12,7 @@ from pipeline.continual import own_labels
 from pipeline.continual.blocks import blocks, columns_of, head_of
 from pipeline.continual.extension import Extension
 from pipeline.continual.labelled import held_out, labelled
+from pipeline.continual.score import score
 from pipeline.core import machine, randomness
 from pipeline.core.errors import UserError
 from pipeline.data import tasks
@@ -66,7 +67,7 @@ def extend(job: Extension) -> dict:
         made = learn(job, trainings, evaluate, "", own)
         finish(made.methods, replace(made.setting, network=made.learner.weights))
         card["images_seen"] = seen + made.images_seen
-        card["metrics"] = evaluate(made.learner)
+        card["metrics"] = evaluate(made.learner) | score(made.history, card)
         return write(made.learner.weights, card, made.history, memory(made.methods))
 
 
@@ -111,18 +112,23 @@ def extend_heads(job: Extension, run: Run, card: dict) -> dict:
     with Trainings(run) as trainings:
         fixed = fixed_heads(job, {})
         trained, history = probe.fit(trainings, card, fixed=fixed)
-        metrics = evaluation(card, run.device)(trained)
+        metrics = evaluation(card, run.device)(trained) | score(history, card)
         card |= {"images_seen": probe.images_seen, "metrics": metrics}
         return write(trained.weights, card, history, {})
 
 
 def check(job: Extension) -> None:
-    """Refuse images of another shape than the base model was trained on, and a `domain` of classes
-    that it has no head for."""
+    """Refuse images of another shape than the base model was trained on, frozen features of one
+    that has several, and a `domain` of classes that it has no head for."""
     shape, base = list(job.dataset.image_shape), job.base
     if shape != base["image_shape"]:
         what = f"images are {shape}, '{base['name']}' takes {base['image_shape']}"
         raise UserError(str(job.dataset.folder), what, "prepare both with one image shape")
+    masked = [head["task"] for head in base["heads"] if head.get("masked")]
+    if masked and job.config.training.features == "frozen":
+        what = f"'{base['name']}' has features of its own for {', '.join(masked)}"
+        fix = "use trained, with train: new_head"
+        raise UserError(f"{job.config.key}.training.features", what, fix)
     if job.task.scenario == "domain" and head_of(base, job.task.classes) is None:
         heads = "; ".join(", ".join(head["classes"]) for head in base["heads"])
         what = f"'{base['name']}' has no head of just the classes {', '.join(job.task.classes)}"
@@ -146,6 +152,7 @@ def begin(job: Extension, methods: Mapping[str, Method]) -> Setting:
         {base["name"]: teacher.requires_grad_(False)},
         methods,
         held_out(job, methods),
+        job.task.scenario,
     )
     recall(methods, setting, job)
     if job.task.scenario != "domain":
@@ -197,7 +204,8 @@ def describe(job: Extension) -> dict:
     """The card of the extended model: the base's, a head more, or of a `domain` the same heads."""
     training, dataset, base, task = job.config.training, job.dataset, job.base, job.task
     name = job.config.name
-    reads_unlabelled = job.rule is not None or set(task.methods.names) & set(SEMI_SUPERVISED)
+    by_method = [n in SEMI_SUPERVISED or m.reads_unlabelled for n, m in build(task.methods).items()]
+    reads_unlabelled = job.rule is not None or any(by_method)
     splits = ["labelled", "val"] + (["unlabelled"] if reads_unlabelled else [])
     noise = {"dropout": training.dropout, "stochastic_depth": training.stochastic_depth}
     answered_by, heads = head_of(base, dataset.classes), base["heads"]

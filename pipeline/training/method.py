@@ -53,6 +53,7 @@ class Setting:
         teachers: earlier models by name, frozen, in evaluation mode: the base of a task.
         methods: all that are on, by name.
         held_out: rows of the labelled images that are kept from the training, int64.
+        scenario: of the task: `class`, `task` or `domain`.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Setting:
     teachers: Mapping[str, Classifier] = field(default_factory=dict)
     methods: Mapping[str, "Method"] = field(default_factory=dict)
     held_out: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    scenario: str = "class"
 
 
 class Method:
@@ -74,12 +76,15 @@ class Method:
             state is empty, `finish` is called for each earlier task before the first extension.
         rehearses: whether its streams bring images of earlier tasks, so that the cross-entropy
             ranges over all logits (`ce_over: auto`).
+        reads_unlabelled: whether it learns from the task's unlabelled images.
         excludes: names of methods that it makes no sense with.
         needs: names of methods that it makes no sense without.
         scenarios: those it makes sense in.
         holds_out: share of the labelled images of each class, new and old, that it asks to be kept
             from the training, 0..1.
         fixes_old_heads: whether the heads of earlier tasks are not to be trained.
+        trains: what of the network learns, in the place of the recipe's `train`, see `freeze`; "" =
+            what the recipe says.
         ce_weight: multiplies the cross-entropies of all parts.
         head: what the card says of the new head besides its classes: structure that the method gave
             it.
@@ -102,11 +107,13 @@ class Method:
 
     consolidates = False
     rehearses = False
+    reads_unlabelled = False
     excludes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ("class", "task", "domain")
     holds_out = 0.0
     fixes_old_heads = False
+    trains = ""
     ce_weight = 1.0
     head: Mapping[str, Any] = MappingProxyType({})
     layers: tuple[str, ...] = ()
@@ -122,6 +129,11 @@ class Method:
         self.module: nn.Module | None = None
         self.notes: dict[str, Tensor] = {}
         self.step = 0
+
+    def decays(self, name: str) -> bool:
+        """Whether the recipe's weight decay holds for the network's weight of that name; asked once
+        `start` is over."""
+        return True
 
     def start(self, setting: Setting) -> None:
         """The network is about to learn; a task's new head is there, nothing is trained."""

@@ -58,32 +58,33 @@ class Replay(Method):
     consolidates = rehearses = True
     capturable = True
 
-    def __init__(self, options: Options):
-        super().__init__(options)
-        self.held_out: Tensor = torch.zeros(0, dtype=torch.int64)
-
     @property
     def reads_unlabelled(self) -> bool:
         return self.options.unlabelled
 
     def start(self, setting: Setting) -> None:
-        """Keep as large a share of the exemplars from the training as methods ask for of the new
-        images: rows of the memory, with labels that were given, `held_out`."""
-        self._share(setting)  # too small a memory is to be known before the training
+        """Refuse too small a memory before the training.
+
+        Raises:
+            UserError: there would not be an image of each class.
+        """
+        self._share(setting)
+
+    def held_out(self, setting: Setting) -> Tensor:
+        """Exemplars that are kept from the training, as large a share as methods ask for of the new
+        images, of those whose labels were given: rows of the memory, int64."""
         share = max((method.holds_out for method in setting.methods.values()), default=0.0)
-        if not self.state or not share:
-            return
         sure = self.state["sure"].cpu().nonzero().flatten()
         labels = self.state["label"].cpu()[sure].numpy()
         rng = randomness.generator(setting.seed, setting.name, "held out exemplars")
-        self.held_out = sure[torch.from_numpy(hold_out(labels, share, rng))]
+        return sure[torch.from_numpy(hold_out(labels, share, rng))]
 
     def streams(self, setting: Setting) -> dict[str, Stream]:
         """`replay` of labelled exemplars, `replay_soft` of those with a model's probabilities; with
         `_1`, `_2`, ... where each block of logits has its own."""
         if not setting.blocks.old or not self.state:
             return {}
-        held = np.isin(np.arange(len(self.state["label"])), self.held_out.numpy())
+        held = np.isin(np.arange(len(self.state["label"])), self.held_out(setting).numpy())
         sure, home = self.state["sure"].cpu().numpy(), self.state["home"][:, 1:].cpu().numpy()
         blocks, streams = [(0, setting.blocks.total)], {}
         if setting.scenario != "class":
@@ -153,13 +154,13 @@ class Replay(Method):
 
     def _answers(self, setting: Setting, labels: Tensor, share: int) -> Tensor | None:
         """What the network says of the unlabelled images, (N, K): where the task is known among its
-        own classes; None if none are wanted or there."""
+        own classes; None if none are wanted."""
         blocks, short = setting.blocks, int(labels.bincount().min()) < share
-        none = not setting.images.dataset.num("unlabelled")
-        if not self.options.unlabelled or not short or none:
+        if not self.options.unlabelled or not short:
             return None
+        images = setting.images.images("unlabelled")
         known = slice(0, blocks.total) if setting.scenario == "class" else blocks.new
-        logits = evaluate.infer(setting.network, setting.images.images("unlabelled"))
+        logits = evaluate.infer(setting.network, images)
         answers = torch.zeros(len(logits), blocks.total)
         answers[:, known] = logits[:, known].softmax(1)
         return answers
