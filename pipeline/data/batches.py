@@ -101,10 +101,11 @@ def in_one_type(batch: dict[str, Part]) -> dict[str, Part]:
     be floats in 0..255."""
     if len({part.images.dtype for part in batch.values()}) == 1:
         return batch
-    return {name: part._replace(images=_in_floats(part.images)) for name, part in batch.items()}
+    return {name: part._replace(images=in_floats(part.images)) for name, part in batch.items()}
 
 
-def _in_floats(images: Tensor) -> Tensor:
+def in_floats(images: Tensor) -> Tensor:
+    """Bytes 0..255 as floats in 0..1; floats as they are."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.core.errors import UserError, nearest
@@ -37,3 +38,40 @@ class FeatureMaps:
         """The maps (N, ...) of the last pass, with their gradient."""
         maps, self._maps = self._maps, {}
         return maps
+
+
+@torch.no_grad()
+def last_spatial(network: nn.Module, shape: Iterable[int]) -> str:
+    """The name of the module whose output is the last that still has places, (N, C, H, W) with more
+    than one: what is behind it has pooled them away. Found by a pass over a blank image, in
+    evaluation mode; the network is left as it was.
+
+    Args:
+        shape: of an image, (C, H, W).
+
+    Raises:
+        UserError: no module's output has places.
+    """
+    found: list[str] = []
+    hooks = [
+        module.register_forward_hook(lambda _m, _i, out, name=name: _note(found, name, out))
+        for name, module in network.named_modules()
+        if name
+    ]
+    modes = {module: module.training for module in network.modules()}
+    try:
+        network.eval()(torch.zeros(1, *shape, device=next(network.parameters()).device))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes.items():
+            module.training = training
+    if not found:
+        what = "the network has no layer of several places left for these images"
+        raise UserError("network", what, "use larger images, or another network")
+    return found[-1]
+
+
+def _note(found: list[str], name: str, output: object) -> None:
+    if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2] * output.shape[3] > 1:
+        found.append(name)

@@ -13,7 +13,7 @@ def freeze(network: Classifier, train: str, fixed: Collection[str] = ()) -> list
     Args:
         network: changed in place.
         train: `all`; `fc`, the heads, the Linear layers that the backbone has behind its pooling,
-            and the calibrator; `new_head`, the head added last.
+            and the calibrator; `new_head`, the head added last; `masks`, that head and its masks.
         fixed: tasks whose heads are not trained.
 
     Returns:
@@ -33,6 +33,8 @@ def _trained(network: Classifier, train: str) -> list[nn.Module]:
         return [network]
     if train == "new_head":
         return [network.newest_head]
+    if train == "masks":
+        return [network.newest_head, list(network.masks.values())[-1]]
     # not every Linear: convnext has them inside its blocks, where they are 1x1 convolutions
     fully_connected = [*getattr(network.backbone, "fully_connected", ()), *network.heads.values()]
     return fully_connected + ([network.calibrator] if network.calibrator else [])
