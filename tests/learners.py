@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 
 import torch
 
+from pipeline.core.machine import Machine
 from pipeline.data.batches import Part
 from pipeline.networks import NETWORKS
 from pipeline.networks.classifier import Classifier
@@ -106,3 +108,28 @@ def setting(
 def copied(network: Classifier) -> Classifier:
     """A frozen copy in eval mode, as the base of a task comes to its methods."""
     return copy.deepcopy(network).requires_grad_(False).eval()
+
+
+class FewImages:
+    """A task's images as methods ask for them in `finish`: random, of so many classes.
+
+    Args:
+        classes: of the labelled images, which are 3 of each.
+        unlabelled: images without a label.
+    """
+
+    def __init__(self, classes: int = 3, unlabelled: int = 5, seed: int = 0):
+        num = 3 * classes
+        self._labels = torch.arange(num) % classes
+        images = part(num + unlabelled, seed).images
+        self._splits = {"labelled": images[:num], "unlabelled": images[num:]}
+        self.dataset = SimpleNamespace(image_shape=(1, 8, 8))
+        self.machine = Machine()
+
+    def images(self, split: str) -> torch.Tensor:
+        """uint8 (M, 1, 8, 8)."""
+        return self._splits[split]
+
+    def labels(self, split: str = "labelled") -> torch.Tensor:
+        """int64 (M,)."""
+        return self._labels

@@ -95,6 +95,11 @@ class Task(Block):
         if self.scenario == "domain" and config.training.train == "new_head":
             what = "with scenario: domain there is no new head"
             yield Fault("training.train", what, "use all or fc")
+        for name in self.methods.names:
+            trains = self.methods.family[name].trains
+            if trains and config.training.train != "all":
+                what = f"{name} trains the {trains} and the new head, whatever the recipe says"
+                yield Fault("training.train", what, "use all, or leave it out")
         if config.training.features == "frozen" and (self.joint or self.label_with != "none"):
             key = "joint" if self.joint else "label_with"
             what = "frozen features are of the new labelled images alone"

@@ -39,6 +39,8 @@ def build(card: dict) -> Classifier:
         spec["dropout"],
         spec["image_size"],
         spec.get("calibrator", 0),
+        [head["task"] for head in card["heads"] if head.get("masked")],
+        [head["task"] for head in card["heads"] if head.get("corrected")],
     )
 
 

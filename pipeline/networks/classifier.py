@@ -1,7 +1,7 @@
 """The classifier: normalisation, a backbone's features, a head for each task, and perhaps a
 calibrator behind them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -10,13 +10,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.networks.calibrator import Calibrator
+from pipeline.networks.corrected import CorrectedHead
+from pipeline.networks.masks import Masks
 
 
 class Output(NamedTuple):
     """What a classifier says of N images."""
 
     logits: Tensor  # (N, C): the heads' blocks side by side, oldest first
-    features: Tensor  # (N, F): pooled, before dropout
+    features: Tensor  # (N, F): pooled, before dropout; of the weights without masks
     maps: Mapping[str, Tensor] = MappingProxyType({})  # outputs of inner layers, if recorded
 
 
@@ -35,6 +37,8 @@ class Classifier(nn.Module):
         image_size: side in pixels that images are resized to (antialiased bilinear), so that a
             network may be trained at a low resolution and answer at a higher one; 0 = as they are.
         calibrator: hidden units of the calibrator behind the heads, which are final then; 0 = none.
+        masked: tasks whose heads see the backbone through masks of their own.
+        corrected: tasks whose logits are corrected for their bias.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class Classifier(nn.Module):
         dropout: float = 0.0,
         image_size: int = 0,
         calibrator: int = 0,
+        masked: Collection[str] = (),
+        corrected: Collection[str] = (),
     ):
         super().__init__()
         self.backbone = backbone
@@ -55,11 +61,16 @@ class Classifier(nn.Module):
                 layer.p = dropout
         self.image_size = image_size
         self.heads = nn.ModuleDict()
+        self.masks = nn.ModuleDict()
         self.calibrator: Calibrator | None = None
         self.register_buffer("mean", torch.tensor(mean).reshape(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).reshape(1, -1, 1, 1))
         for task, num_classes in heads.items():
             self.add_head(task, num_classes)
+            if task in corrected:
+                self.correct_newest_head()
+        for task in masked:
+            self.add_masks(task)
         if calibrator:
             self.calibrator = Calibrator(sum(heads.values()), calibrator)
 
@@ -74,6 +85,16 @@ class Classifier(nn.Module):
         # the prefix keeps a task called `keys` or `train` off the module's own attributes
         self.heads[f"task_{task}"] = nn.Linear(self.backbone.num_features, num_classes)
 
+    def correct_newest_head(self) -> None:
+        """Let the block added last have a scale and a shift, 1 and 0 as yet."""
+        *_, task = self.heads
+        self.heads[task] = CorrectedHead.of(self.heads[task])
+
+    def add_masks(self, task: str) -> Masks:
+        """Let the head of a task see the backbone through masks of its own, all 1 as yet."""
+        self.masks[f"task_{task}"] = masks = Masks(self.backbone)
+        return masks
+
     def head(self, task: str) -> nn.Module:
         """The block of a task."""
         return self.heads[f"task_{task}"]
@@ -84,19 +105,29 @@ class Classifier(nn.Module):
         return list(self.heads.values())[-1]
 
     def features(self, images: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, F)."""
+        """(N, C, H, W) -> (N, F), of the weights without masks."""
+        return self.backbone(self._normalised(images))
+
+    def _normalised(self, images: Tensor) -> Tensor:
         images = images.float() / 255 if images.dtype == torch.uint8 else images
         if self.image_size and images.shape[2:] != (self.image_size, self.image_size):
             size = (self.image_size, self.image_size)
             images = F.interpolate(images, size, mode="bilinear", antialias=True)
-        return self.backbone((images - self.mean) / self.std)
+        return (images - self.mean) / self.std
 
     def forward(self, images: Tensor) -> Output:
-        """(N, C, H, W) -> logits (N, all classes) and features (N, F)."""
-        features = self.features(images)
-        noisy = F.dropout(features, self.dropout, self.training) if self.dropout else features
-        logits = torch.cat([head(noisy) for head in self.heads.values()], dim=1)
+        """(N, C, H, W) -> logits (N, all classes) and features (N, F); a pass through the backbone,
+        and one for each head with masks."""
+        images = self._normalised(images)
+        features = self.backbone(images)
+        seen = dict.fromkeys(self.heads, self._noisy(features))
+        for task, masks in self.masks.items():
+            seen[task] = self._noisy(masks.features(self.backbone, images))
+        logits = torch.cat([head(seen[task]) for task, head in self.heads.items()], dim=1)
         return Output(self.calibrator(logits) if self.calibrator else logits, features)
+
+    def _noisy(self, features: Tensor) -> Tensor:
+        return F.dropout(features, self.dropout, self.training) if self.dropout else features
 
 
 def num_parameters(network: nn.Module) -> int:

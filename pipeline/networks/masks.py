@@ -21,18 +21,19 @@ class Masks(nn.Module):
 
     def __init__(self, backbone: nn.Module):
         super().__init__()
-        self.threshold = 0.0
+        self.threshold, self.rate = 0.0, 1.0
         for name, weight in masked_weights(backbone).items():
             self.register_buffer(_key(name), torch.ones_like(weight, dtype=torch.bool).flatten())
 
-    def learn(self, start: float, threshold: float) -> None:
+    def learn(self, start: float, threshold: float, rate: float = 1.0) -> None:
         """Put real numbers in the place of 1 and 0, to be trained.
 
         Args:
             start: of each number.
             threshold: above which one counts as 1.
+            rate: multiplies the gradient.
         """
-        self.threshold = threshold
+        self.threshold, self.rate = threshold, rate
         for key, mask in dict(self.named_buffers()).items():
             delattr(self, key)
             # flat, because weight decay is for what has more dimensions: it would pull every mask
@@ -59,7 +60,7 @@ class Masks(nn.Module):
         if mask.dtype == torch.bool:
             return mask
         # the difference is 0, and has the gradient of what it is of
-        return (mask > self.threshold).to(mask.dtype) + (mask - mask.detach())
+        return (mask > self.threshold).to(mask.dtype) + self.rate * (mask - mask.detach())
 
 
 def masked_weights(backbone: nn.Module) -> dict[str, Tensor]:

@@ -57,8 +57,9 @@ class Learner:
         self.autocast = autocast
         self.methods = dict(methods)
         self.modules = {n: m.module for n, m in methods.items() if m.module is not None}
-        self.frozen = freeze(network, training.train, fixed)
-        self.optimizer = make_optimizer(self.trained_weights(), training)
+        asked = [method.trains for method in methods.values() if method.trains]
+        self.frozen = freeze(network, asked[0] if asked else training.train, fixed)
+        self.optimizer = make_optimizer(self.trained_weights(), training, self._spared())
         self.average = Average(network) if training.ema else None
         self.ema = self.average.network if self.average else None
         self.counts = BatchCounts(network)
@@ -77,6 +78,11 @@ class Learner:
         yield from self.network.parameters()
         for module in self.modules.values():
             yield from module.parameters()
+
+    def _spared(self) -> Iterator[Tensor]:
+        for name, weight in self.network.named_parameters():
+            if not all(method.decays(name) for method in self.methods.values()):
+                yield weight
 
     def passes(self, sizes: Mapping[str, int]) -> list[int]:
         """The images in each forward pass of a step, of whatever network.

@@ -10,13 +10,17 @@ from pipeline.training.recipe import OPTIMIZERS, Training
 from pipeline.training.sgd import SGD
 
 
-def make_optimizer(weights: Iterable[Tensor], training: Training) -> SGD | torch.optim.AdamW:
+def make_optimizer(
+    weights: Iterable[Tensor], training: Training, spared: Iterable[Tensor] = ()
+) -> SGD | torch.optim.AdamW:
     """The recipe's optimiser of those weights that take gradients; weight decay on matrices and
-    kernels only."""
+    kernels only, and on none that are `spared`."""
     weights = [weight for weight in weights if weight.requires_grad]
+    free = {id(weight) for weight in spared} | {id(w) for w in weights if w.ndim <= 1}
+    decayed = [weight for weight in weights if id(weight) not in free]
     groups = [
-        {"params": [w for w in weights if w.ndim > 1], "weight_decay": training.weight_decay},
-        {"params": [w for w in weights if w.ndim <= 1], "weight_decay": 0.0},
+        {"params": decayed, "weight_decay": training.weight_decay},
+        {"params": [w for w in weights if id(w) in free], "weight_decay": 0.0},
     ]
     return OPTIMIZERS[training.optimizer](groups, lr=training.learning_rate)
 

@@ -12,7 +12,8 @@ every mask below the threshold, whatever the task says. `training.weight_decay` 
 
 Both learn by the recipe's optimiser, the paper's by Adam at 1e-4. What counts is the step of a real
 number against `start - threshold`, 0.005: `adamw` moves it by about the learning rate, `sgd` by the
-gradient as well, which is that of the weight times the weight.
+gradient as well, which is that of the weight times the weight and small. `rate` multiplies it: with
+`sgd` and a rate of 1 few masks may ever shut, and the new head is all that learns.
 
 Each head with masks is another pass through the backbone, in training too; `images_seen` counts an
 image of a step once all the same.
@@ -43,6 +44,13 @@ class Piggyback(Method):
         threshold: float = Field(
             0.005, ge=0, lt=1, description="above which a real number lets its weight through"
         )
+        rate: float = Field(
+            1.0,
+            gt=0,
+            le=1_000_000,
+            description="multiplies the gradient of the masks: with sgd, their learning rate over "
+            "that of the head",
+        )
 
         def faults(self) -> Iterator[Fault]:
             """Masks that are shut from the first step on, so that nothing reaches the head."""
@@ -62,7 +70,7 @@ class Piggyback(Method):
             self.trains = ""
             return
         masks = setting.network.add_masks(setting.name)
-        masks.learn(self.options.start, self.options.threshold)
+        masks.learn(self.options.start, self.options.threshold, self.options.rate)
 
     def finish(self, setting: Setting) -> None:
         """What was learnt becomes 0 and 1."""
