@@ -31,9 +31,11 @@ def job(name: str, tracker: NullTracker | None = None, **given) -> Job:
 
 def extension(name: str = "t1") -> Extension:
     """A task of params.yaml."""
-    config = load().config(name)
+    params = load()
+    config = params.config(name)
     begun = run.begin(name, name, config.seed, NullTracker())
-    return Extension(config, tasks.dataset(name), begun)
+    rule = params.labels_of(name) if params.tasks[name].label_with == "self" else None
+    return Extension(config, tasks.dataset(name), begun, rule)
 
 
 def spy_on_fits(patch, note: Callable) -> None:

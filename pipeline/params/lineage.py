@@ -90,29 +90,37 @@ def _ring(loc: tuple, parents: dict) -> list[str]:
 
 
 def _class_faults(source: Source) -> list[UserError]:
-    """Classes learnt twice along a chain."""
-    errors, learnt = [], _classes_by_model(source)
+    """Classes learnt twice along a chain; those of a `domain` that no head answers."""
+    errors, known = [], _heads_by_model(source)
     for loc, spec in entries(source):
-        if loc[0] != "tasks":
+        if loc[0] != "tasks" or str(spec.get("base")) not in known:
             continue
-        again = learnt.get(str(spec.get("base")), set()) & set(_names(spec.get("classes")))
-        if again:
+        heads, named = known[str(spec["base"])], _names(spec.get("classes"))
+        again = {name for head in heads for name in head} & set(named)
+        what = fix = ""
+        if spec.get("scenario") == "domain":
+            if named and named not in heads:
+                what = f"'{spec['base']}' has no head of just the classes {', '.join(named)}"
+                fix = f"name those of one task: {'; '.join(', '.join(head) for head in heads)}"
+        elif again:
             what = f"'{spec['base']}' knows {', '.join(sorted(again))} already"
-            errors.append(UserError(source.where((*loc, "classes")), what, "name new classes only"))
+            fix = "name new classes only"
+        if what:
+            errors.append(UserError(source.where((*loc, "classes")), what, fix))
     return errors
 
 
-def _classes_by_model(source: Source) -> dict[str, set[str]]:
-    """The classes each model knows, as far as the file says."""
+def _heads_by_model(source: Source) -> dict[str, list[list[str]]]:
+    """The classes of each head of each model, as far as the file says."""
     data = source.values.get("data")
-    known = {"teacher": set(_names(data.get("classes") if isinstance(data, dict) else None))}
+    known = {"teacher": [_names(data.get("classes") if isinstance(data, dict) else None)]}
     models = dict(entries(source))
     for _ in models:  # a parent may stand behind its child; so many rounds reach everyone
         for (block, name), spec in models.items():
             parent = str(spec.get(PARENT_KEY[block]))
-            new = set(_names(spec.get("classes"))) if block == "tasks" else set()
+            grows = block == "tasks" and spec.get("scenario") != "domain"
             if parent in known and block == "tasks":
-                known[str(name)] = known[parent] | new
+                known[str(name)] = known[parent] + [_names(spec.get("classes"))] * grows
             elif parent in known or block == "baselines":
                 known[str(name)] = known[corrected(str(name))] = known["teacher"]
     return known

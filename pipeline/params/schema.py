@@ -1,9 +1,11 @@
 """The whole of params.yaml, assembled from the blocks of the rooms that obey them."""
 
+from collections.abc import Iterator
+
 from pydantic import Field
 
 from pipeline.continual.options import Task
-from pipeline.core.block import Block, override_of
+from pipeline.core.block import Block, Fault, override_of
 from pipeline.core.lineage import Entry, Lineage, corrected
 from pipeline.labelling.rule import Labels
 from pipeline.meta.options import MetaPseudoLabels, MetaTeacher
@@ -65,6 +67,20 @@ class Params(Block):
     tasks: dict[str, TaskOfData] = Field(description="name: what to learn on top; `{}` for none")
     final: str = Field(description="the model meant to ship")
     report: Report
+
+    def faults(self) -> Iterator[Fault]:
+        """A `domain` of the very images that the chain has learnt."""
+        for name, task in self.tasks.items():
+            same = [
+                other
+                for other, block in self.data_sets().items()
+                if other != name
+                and block.classes == task.classes
+                and self.data_of(other).root == self.data_of(name).root
+            ]
+            if task.scenario == "domain" and same:
+                what = f"'{name}' is to have images of another kind than '{same[0]}'"
+                yield Fault(f"tasks.{name}.data.root", what, "name another source of images")
 
     def data_sets(self) -> dict[str, Data | Task]:
         """The blocks that name classes and their labels, by the data set that is made of them."""

@@ -1,0 +1,123 @@
+"""Known classes in images of another kind, tasks of a source of their own, all data at once."""
+
+import numpy as np
+import pytest
+import torch
+from jobs import extension, learn_tasks, spy_on_fits, with_tasks
+from sklearn.datasets import load_digits
+
+from pipeline.continual.extend import begin, extend
+from pipeline.continual.labelled import labelled
+from pipeline.core import files
+from pipeline.core.errors import UserError
+from pipeline.data import tasks
+from pipeline.networks import checkpoint
+from pipeline.params.check import load
+from stages import prepare_task, report
+
+OLD = [str(digit) for digit in range(8)]
+DOMAIN = {"scenario": "domain", "classes": OLD}
+
+
+@pytest.fixture
+def negatives(chain) -> dict:
+    """The block `data` of images of another source: the digits, black and white exchanged."""
+    images, labels = load_digits(return_X_y=True)
+    pixels = 255 - (images.reshape(-1, 8, 8) * 255 / 16).astype(np.uint8)
+    np.savez("negatives.npz", image=pixels, label=labels.astype(str))
+    return {"source": "arrays", "root": str(chain / "negatives.npz")}
+
+
+def test_a_domain_is_answered_by_the_head_that_is_there(chain, negatives):
+    """Nothing grows; the next task's head does; the matrix says how it was answered before."""
+    one = {"classes": ["8", "9"], "base": "d1"}
+    with_tasks(chain, d1=DOMAIN | {"data": negatives, "methods": {"lwf": {}}}, t1=one)
+    learn_tasks("d1", "t1")
+    card, before = (checkpoint.read_card(f"models/{name}") for name in ("d1", "g2"))
+    assert card["heads"] == before["heads"] and card["tasks"] == [["d1", "base"]]
+    moved, old = (checkpoint.load(f"models/{name}")[0].state_dict() for name in ("d1", "g2"))
+    assert moved.keys() == old.keys() and not torch.equal(
+        *[m["heads.task_base.bias"] for m in (moved, old)]
+    )
+    after = checkpoint.read_card("models/t1")
+    assert tasks.learnt(after) == [("base", "base"), ("d1", "base"), ("t1", "t1")]
+    known = tasks.known(after, "val")
+    assert [task.columns for task in known] == [slice(0, 8), slice(0, 8), slice(8, 10)]
+    report.main()
+    metrics = files.read_json("report/metrics.json")
+    assert {"task_acc/t1/d1", "fwt/d1", "fwt/t1", "val_score/t1"} <= set(metrics)
+    network, _ = checkpoint.load("models/g2")
+    with torch.no_grad():
+        right = network(known[1].images).logits.argmax(1) == known[1].labels
+    assert metrics["val_fwt/d1"] == pytest.approx(float(right.double().mean()) - 1 / 8, abs=1e-6)
+
+
+def test_a_domain_of_other_classes_is_refused_with_those_there_are(chain, negatives):
+    with_tasks(chain, d1=DOMAIN | {"data": negatives, "classes": OLD[:4]})
+    with pytest.raises(
+        UserError, match="no head of just the classes 0, 1, 2, 3; fix: .*: 0, 1"
+    ):
+        load()
+    with_tasks(chain, d1=DOMAIN)
+    with pytest.raises(UserError, match="'d1' is to have images of another kind than 'base'"):
+        load()
+
+
+def test_a_task_of_its_own_source_takes_its_images_there(chain, negatives):
+    with_tasks(chain, t1={"data": negatives})
+    prepare_task.main(["t1"])
+    image = tasks.dataset("t1").array("labelled")
+    assert image.mean() > 128  # white, not black
+    assert tasks.dataset("t1").classes == ["8", "9"]
+
+
+@pytest.mark.parametrize(
+    ("scenario", "old", "new"),
+    [("class", slice(0, 10), slice(0, 10)), ("task", slice(0, 8), slice(8, 10))],
+)
+def test_joint_training_has_the_old_labelled_images_too(chain, scenario, old, new):
+    """As many of each task in a batch as there are for each new one, over all logits or its own."""
+    with_tasks(chain, t1={"joint": True, "scenario": scenario})
+    prepare_task.main(["t1"])
+    job = extension()
+    streams = labelled(job, begin(job, {}))
+    assert list(streams) == ["labelled", "joint_base"]
+    base, own = tasks.dataset("base"), job.dataset
+    assert streams["labelled"].columns == new and streams["joint_base"].columns == old
+    assert torch.equal(
+        streams["joint_base"].targets.argmax(1),
+        torch.from_numpy(base.array("labelled", "label").copy()),
+    )
+    first = 8 - new.start
+    given = torch.from_numpy(own.array("labelled", "label").copy())
+    assert torch.equal(streams["labelled"].targets.argmax(1), given + first)
+    batch = job.config.training.batch_size
+    assert streams["joint_base"].num == round(batch * base.num("labelled") / own.num("labelled"))
+
+
+def test_old_heads_may_stay_as_they_were(chain):
+    with_tasks(chain, t1={"old_heads": "frozen", "methods": {"lwf": {"warmup_steps": 2}}})
+    learn_tasks("t1")
+    before, after = (checkpoint.load(f"models/{name}")[0].state_dict() for name in ("g2", "t1"))
+    still = {key for key in before if torch.equal(before[key], after[key])}
+    assert still >= {"heads.task_base.weight", "heads.task_base.bias"}
+    assert "backbone.layers.0.weight" not in still
+
+
+def test_what_a_task_learnt_labels_its_own_unlabelled_images(chain, monkeypatch):
+    """The first training labels, the base begins anew; labels are of the new classes alone."""
+    with_tasks(chain, t1={"label_with": "self", "methods": {"lwf": {"warmup_steps": 2}}})
+    learn_tasks("t1")  # by the stage, which gives it the rule
+    card = checkpoint.read_card("models/t1")
+    assert set(card["data"]["t1"]) == {"labelled", "unlabelled", "val"}
+    fits = []
+    spy_on_fits(monkeypatch, lambda learner, streams, phase: fits.append((phase, streams)))
+    job = extension()
+    assert job.rule is not None
+    extend(job)
+    assert [phase for phase, _ in fits] == ["first-head", "first", "head", ""]
+    assert ["pseudo" in streams for _, streams in fits] == [False, False, False, True]
+    pseudo = fits[-1][1]["pseudo"]
+    assert pseudo.columns == slice(8, 10) and pseudo.targets.shape[1] == 2
+    assert pseudo.num == job.config.training.num_unlabelled
+    assert type(pseudo.view).__name__ == "StrongView"
