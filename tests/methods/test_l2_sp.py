@@ -83,7 +83,7 @@ def test_with_a_great_weight_the_base_is_all_but_kept():
         for step in range(20):
             learner.step({"labelled": part(6, step, classes=2, columns=slice(3, 5))})
         pairs = zip(made.backbone.parameters(), base.backbone.parameters())
-        far[weight] = sum(float((one - other).square().sum()) for one, other in pairs)
+        far[weight] = sum((one - other).square().sum().item() for one, other in pairs)
     assert far[10.0] < 0.1 * far[0.0]
 
 
