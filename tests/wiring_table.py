@@ -50,6 +50,11 @@ def weights(folder: Path, what: str) -> list[str]:
     return [files.sha256(path / "model.safetensors") for path in made if path.exists()]
 
 
+def memory(folder: Path, what: str) -> str:
+    """What a task's methods keep for the next."""
+    return files.sha256(folder / "models" / what / "memory.safetensors")
+
+
 def rows(folder: Path, what: str) -> list[dict[str, str]]:
     """Of the model's curve."""
     with open(folder / "models" / what / "curves.csv", encoding="utf-8", newline="") as file:
@@ -199,8 +204,18 @@ METHODS = {  # for each option: another value, and what else is given
         "temperature": (5.0, {"warmup_steps": 1}),
         "warmup_steps": (2, {"warmup_steps": 1}),
     },
+    "l2_sp": {"weight": (5.0, {})},
+    "ewc": {
+        "weight": (2.0, {"weight": 20.0}),
+        "fisher": ("empirical", {"weight": 20.0}),
+        "tasks": ("online", {"weight": 20.0}),
+        "gamma": (0.5, {"weight": 20.0, "tasks": "online"}),
+    },
+    "mas": {"weight": (0.01, {"weight": 0.1}), "variant": ("local", {"weight": 0.1})},
 }
-CONTINUAL = ["lwf"]  # in tasks alone
+# what only the task after the next one is learnt by
+OF_MEMORY = ["ewc.tasks", "ewc.gamma"]
+CONTINUAL = ["lwf", "l2_sp", "ewc", "mas"]  # in tasks alone
 
 
 def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
@@ -227,7 +242,8 @@ def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
                 continue
             for key, (other, given) in options.items():
                 block = {f"{place}.methods": {name: given}}
-                yield f"{place}.methods.{name}.{key}", Wire(what, other, block, watch=weights)
+                watch = memory if f"{name}.{key}" in OF_MEMORY else weights
+                yield f"{place}.methods.{name}.{key}", Wire(what, other, block, watch=watch)
 
 
 # --- the other blocks -------------------------------------------------------------------------

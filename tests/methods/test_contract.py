@@ -5,7 +5,7 @@ import inspect
 import pytest
 import torch
 from jobs import extension
-from learners import TRAINING, copied, equal_states, network, part, setting
+from learners import TRAINING, FewImages, copied, equal_states, network, part, setting
 
 from pipeline.methods.continual import CONTINUAL
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
@@ -47,6 +47,9 @@ def test_no_name_stands_in_both_families():
     ("name", "papers"),
     [
         ("lwf", {"weight": 1.0, "temperature": 2.0}),
+        ("l2_sp", {"weight": 0.1}),
+        ("ewc", {"weight": 400.0, "fisher": "true", "tasks": "separate", "gamma": 1.0}),
+        ("mas", {"weight": 1.0, "variant": "global"}),
         ("uda", {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0}),
         ("fixmatch", {"weight": 1.0, "threshold": 0.95}),
         ("pseudo_label", {"weight": 3.0, "threshold": 0.0, "start_step": 100, "ramp_steps": 500}),
@@ -102,6 +105,8 @@ def test_an_earlier_task_changes_the_update(name):
     heads = {"base": 3, "t": 2}
     plain, added = network(heads=heads), network(heads=heads)
     method = made(name)
+    if method.consolidates:
+        method.finish(setting(copied(added), [], slice(0, 3), images=FewImages()))
     method.start(setting(added, [slice(0, 3)], slice(3, 5), {"base": copied(added)}))
     updates(plain, None, name, slice(3, 5), 2)
     learner = updates(added, method, name, slice(3, 5), 2)
