@@ -139,7 +139,9 @@ def load_memory(folder: Path | str, card: dict) -> dict[str, torch.Tensor]:
         return {}
     path = Path(folder) / "memory.safetensors"
     files.check_sha256(path, card["memory_sha256"])
-    return load_tensors(path.read_bytes())
+    memory = load_tensors(path.read_bytes())
+    # safetensors gives them in an order that differs from time to time; a sum depends on it
+    return {name: memory[name] for name in sorted(memory)}
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:
