@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from faults import NAMES
 
 from pipeline import tracking
+from pipeline.continual.options import Methods
 from pipeline.core import files
 from pipeline.data import store
 from pipeline.labelling import pseudo_labels
@@ -178,6 +179,7 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
 
 
 FINE_TUNE = {"steps": 3, "learning_rate": 0.5, "image_size": 12}
+GENERATOR = {"steps": 2, "batch_size": 8, "latent": 4, "width": 4}
 UNSURE = {"threshold": 0.97, "temperature": 0.02}  # for a confidence before sharpening
 METHODS = {  # for each option: another value, and what else is given
     "pseudo_label": {
@@ -203,6 +205,15 @@ METHODS = {  # for each option: another value, and what else is given
         "weight": (5.0, {"warmup_steps": 1}),
         "temperature": (5.0, {"warmup_steps": 1}),
         "warmup_steps": (2, {"warmup_steps": 1}),
+        "record": (True, {"warmup_steps": 1}),
+        "balance": ("classes", {"warmup_steps": 1}),
+    },
+    "lfl": {"weight": (5.0, {})},
+    "lwm": {"weight": (5.0, {})},
+    "piggyback": {  # so fast that three steps shut some masks
+        "start": (0.02, {"rate": 10_000.0}),
+        "threshold": (0.0, {"rate": 10_000.0}),
+        "rate": (10_000.0, {}),
     },
     "l2_sp": {"weight": (5.0, {})},
     "ewc": {
@@ -211,11 +222,38 @@ METHODS = {  # for each option: another value, and what else is given
         "tasks": ("online", {"weight": 20.0}),
         "gamma": (0.5, {"weight": 20.0, "tasks": "online"}),
     },
+    "bic": {"share": (0.6, {}), "l2": (5.0, {}), "steps": (1, {})},
+    "replay": {
+        "memory": (16, {}),
+        "choose": ("random", {"memory": 16}),
+        "unlabelled": (False, {}),
+        "ratio": (2.0, {}),
+    },
+    "generative_replay": {
+        "labels": ("soft", GENERATOR),
+        "importance": (0.7, GENERATOR),
+        "steps": (3, GENERATOR),
+        "batch_size": (6, GENERATOR),
+        "learning_rate": (0.1, GENERATOR),
+        "latent": (5, GENERATOR),
+        "width": (6, GENERATOR),
+    },
     "mas": {"weight": (0.01, {"weight": 0.1}), "variant": ("local", {"weight": 0.1})},
 }
 # what only the task after the next one is learnt by
 OF_MEMORY = ["ewc.tasks", "ewc.gamma"]
-CONTINUAL = ["lwf", "l2_sp", "ewc", "mas"]  # in tasks alone
+CONTINUAL = [
+    "lwf",
+    "lfl",
+    "lwm",
+    "piggyback",
+    "l2_sp",
+    "ewc",
+    "mas",
+    "bic",
+    "replay",
+    "generative_replay",
+]  # in tasks alone
 
 
 def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
@@ -240,8 +278,11 @@ def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
         for name, options in METHODS.items():
             if name in CONTINUAL and place != "tasks.t1":
                 continue
+            of = Methods.family[name]
             for key, (other, given) in options.items():
-                block = {f"{place}.methods": {name: given}}
+                block = {f"{place}.methods": {name: given} | dict.fromkeys(of.needs, {})}
+                if "class" not in of.scenarios:
+                    block[f"{place}.scenario"] = of.scenarios[0]
                 watch = memory if f"{name}.{key}" in OF_MEMORY else weights
                 yield f"{place}.methods.{name}.{key}", Wire(what, other, block, watch=watch)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.core.errors import UserError, nearest
+from pipeline.networks.classifier import Classifier
 
 
 class FeatureMaps:
@@ -41,7 +42,7 @@ class FeatureMaps:
 
 
 @torch.no_grad()
-def last_spatial(network: nn.Module, shape: Iterable[int]) -> str:
+def last_spatial(network: Classifier, shape: Iterable[int]) -> str:
     """The name of the module whose output is the last that still has places, (N, C, H, W) with more
     than one: what is behind it has pooled them away. Found by a pass over a blank image, in
     evaluation mode; the network is left as it was.
@@ -60,7 +61,7 @@ def last_spatial(network: nn.Module, shape: Iterable[int]) -> str:
     ]
     modes = {module: module.training for module in network.modules()}
     try:
-        network.eval()(torch.zeros(1, *shape, device=next(network.parameters()).device))
+        network.eval().features(torch.zeros(1, *shape, device=network.mean.device))
     finally:
         for hook in hooks:
             hook.remove()

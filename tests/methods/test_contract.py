@@ -6,12 +6,14 @@ import pytest
 import torch
 from jobs import extension
 from learners import TRAINING, FewImages, copied, equal_states, network, part, setting
+from wiring_table import METHODS
 
+from pipeline.data.batches import Batches
 from pipeline.methods.continual import CONTINUAL
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.students.learn import Job
 from pipeline.training.learner import Learner
-from pipeline.training.method import MethodsBlock, build, first_line, methods_block
+from pipeline.training.method import Method, MethodsBlock, build, first_line, methods_block
 
 ALL = CONTINUAL | SEMI_SUPERVISED
 CALM = TRAINING.model_copy(update={"ema": 0.0, "dropout": 0.0})
@@ -28,14 +30,14 @@ def block(**methods) -> MethodsBlock:
     return methods_block(ALL).model_validate(methods)
 
 
-def updates(network, method, name, columns=slice(None), classes=3) -> Learner:
-    """Three updates on labelled images."""
+def updates(network, method, name, columns=slice(None), classes=3, streams=None) -> Learner:
+    """Three updates on labelled images and on what the method brings."""
     methods = {name: method} if method else {}
     learner = Learner(network, CALM, methods=methods)
+    brought = Batches(streams, seed=0, model="t") if streams else lambda step: {}
     for step in range(3):
-        learner.losses_of_the_step = learner.step(
-            {"labelled": part(6, step, classes=classes, columns=columns)}
-        )
+        batch = {"labelled": part(6, step, classes=classes, columns=columns)}
+        learner.losses_of_the_step = learner.step(batch | brought(step))
     return learner
 
 
@@ -46,10 +48,16 @@ def test_no_name_stands_in_both_families():
 @pytest.mark.parametrize(
     ("name", "papers"),
     [
-        ("lwf", {"weight": 1.0, "temperature": 2.0}),
+        ("lwf", {"weight": 1.0, "temperature": 2.0, "balance": "paper"}),
+        ("lfl", {"weight": 1.0}),
+        ("lwm", {"weight": 1.0}),
+        ("piggyback", {"start": 0.01, "threshold": 0.005}),
         ("l2_sp", {"weight": 0.1}),
         ("ewc", {"weight": 400.0, "fisher": "true", "tasks": "separate", "gamma": 1.0}),
         ("mas", {"weight": 1.0, "variant": "global"}),
+        ("bic", {"share": 0.1}),
+        ("replay", {"choose": "herding"}),
+        ("generative_replay", {"labels": "argmax"}),
         ("uda", {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0}),
         ("fixmatch", {"weight": 1.0, "threshold": 0.95}),
         ("pseudo_label", {"weight": 3.0, "threshold": 0.0, "start_step": 100, "ramp_steps": 500}),
@@ -81,9 +89,10 @@ def test_the_first_line_says_what_it_does_and_the_file_which_paper_it_is(name):
 
 @EVERY
 def test_an_option_that_is_given_reaches_the_method_and_the_others_stay(name):
-    method = build(block(**{name: {"weight": 7.0}}))[name]
-    assert type(method) is ALL[name]
-    assert method.options == made(name, weight=7.0).options != made(name).options
+    for key, (other, _) in METHODS[name].items():
+        method = build(block(**{name: {key: other}}))[name]
+        assert type(method) is ALL[name] and getattr(method.options, key) == other
+        assert method.options == made(name, **{key: other}).options
 
 
 def test_methods_come_in_the_order_of_the_code_whatever_that_of_the_file():
@@ -100,6 +109,10 @@ def test_with_no_earlier_task_a_continual_method_leaves_training_bit_identical(n
     assert equal_states(plain.state_dict(), added.state_dict())
 
 
+def adds_a_loss(name: str) -> bool:
+    return (ALL[name].losses, ALL[name].streams) != (Method.losses, Method.streams)
+
+
 @EVERY_CONTINUAL
 def test_an_earlier_task_changes_the_update(name):
     heads = {"base": 3, "t": 2}
@@ -107,10 +120,13 @@ def test_an_earlier_task_changes_the_update(name):
     method = made(name)
     if method.consolidates:
         method.finish(setting(copied(added), [], slice(0, 3), images=FewImages()))
-    method.start(setting(added, [slice(0, 3)], slice(3, 5), {"base": copied(added)}))
+    given = {"base": copied(added)}
+    where = setting(added, [slice(0, 3)], slice(3, 5), given, images=FewImages(2))
+    method.start(where)
     updates(plain, None, name, slice(3, 5), 2)
-    learner = updates(added, method, name, slice(3, 5), 2)
-    assert {"loss", "labelled", name} <= set(learner.losses_of_the_step)
+    learner = updates(added, method, name, slice(3, 5), 2, method.streams(where))
+    own = {name} if adds_a_loss(name) else set()
+    assert {"loss", "labelled"} | own <= set(learner.losses_of_the_step)
     assert not equal_states(plain.state_dict(), added.state_dict())
 
 

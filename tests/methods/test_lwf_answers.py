@@ -1,8 +1,10 @@
 """What else Learning without Forgetting may ask: recorded answers, and BiC's balance."""
 
+import shutil
+
 import pytest
 import torch
-from conftest import tiny_values, write_params
+from conftest import same_files, tiny_values, write_params
 from jobs import extension, learn_tasks, spy_on_fits, with_tasks
 from learners import TRAINING, FewImages, copied, equal_states, network, part, setting
 
@@ -95,6 +97,32 @@ def test_in_a_task_the_rows_of_a_batch_find_their_answers(chain, monkeypatch):
     images = torch.as_tensor(streams["labelled"].images)[rows]
     base, _ = checkpoint.load("models/g2")
     torch.testing.assert_close(method._answers[rows], base(images).logits)
+
+
+def test_interrupted_and_resumed_the_answers_are_there_again(chain, monkeypatch):
+    """The same bytes; nothing of them is kept for the next task."""
+    recipe = {"methods": {"lwf": {"record": True}}, "training": {"steps": 6, "evaluate_every": 3}}
+    with_tasks(chain, t1=recipe)
+    learn_tasks("t1")
+    shutil.move(chain / "models/t1", chain / "whole")
+    monkeypatch.setenv("LINEAGE_CHECKPOINT_SECONDS", "0.000001")
+    step = Learner.step
+
+    def cut(self, batch):
+        if self.methods and self.num_steps == 4:
+            raise KeyboardInterrupt
+        return step(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", cut)
+        with pytest.raises(KeyboardInterrupt):
+            learn_tasks("t1")
+    steps = []
+    monkeypatch.setattr(Learner, "step", lambda s, b: steps.append(s.num_steps) or step(s, b))
+    learn_tasks("t1")
+    assert steps == [4, 5]
+    same_files(chain / "whole", chain / "models/t1")
+    assert not checkpoint.load_memory("models/t1", checkpoint.read_card("models/t1"))
 
 
 @OLD

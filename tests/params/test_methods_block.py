@@ -15,10 +15,20 @@ EXCLUDING = [
     for name, method in (SEMI_SUPERVISED | CONTINUAL).items()
     for other in method.excludes
 ]
+APART = [  # those two in a block that may have both
+    (block, name, other)
+    for name, other in EXCLUDING
+    for block in (BLOCKS if {name, other} <= set(SEMI_SUPERVISED) else ["tasks.t1"])
+]
 
 
 def with_methods(block: str, methods: dict) -> dict:
-    return set_key(example(), f"{block}.methods", methods)
+    """In a scenario that they have a meaning in."""
+    values = set_key(example(), f"{block}.methods", methods)
+    of = [(SEMI_SUPERVISED | CONTINUAL)[name].scenarios for name in methods]
+    if block == "tasks.t1" and any("class" not in scenarios for scenarios in of):
+        set_key(values, "tasks.t1.scenario", of[0][0])
+    return values
 
 
 def methods_of(folder, block: str, methods: dict) -> Block:
@@ -59,8 +69,7 @@ def test_what_keeps_earlier_tasks_is_for_tasks_alone(tmp_path, block, name):
     assert f"unknown key '{name}'" in line
 
 
-@pytest.mark.parametrize("block", BLOCKS)
-@pytest.mark.parametrize(("name", "other"), EXCLUDING)
+@pytest.mark.parametrize(("block", "name", "other"), APART)
 def test_methods_that_make_no_sense_together_are_one_line(tmp_path, block, name, other):
     (line,) = lines_of(tmp_path, with_methods(block, {name: {}, other: {}}))
     assert_names(line, f"{block}.methods.{name}")

@@ -59,7 +59,7 @@ class Piggyback(Method):
                 yield Fault("start", what, "set it above threshold")
 
     scenarios = ("task",)
-    excludes = ("lwf", "lfl", "lwm")
+    excludes = ("lwf", "l2_sp", "ewc", "mas", "lfl", "replay", "generative_replay")
     trains = "masks"
     head = MappingProxyType({"masked": True})
     capturable = True
