@@ -118,9 +118,14 @@ def test_interrupted_and_resumed_the_answers_are_there_again(chain, monkeypatch)
         with pytest.raises(KeyboardInterrupt):
             learn_tasks("t1")
     steps = []
-    monkeypatch.setattr(Learner, "step", lambda s, b: steps.append(s.num_steps) or step(s, b))
+
+    def noted(self, batch):
+        steps.append(self.num_steps if self.methods else None)  # the head goes on from its last
+        return step(self, batch)
+
+    monkeypatch.setattr(Learner, "step", noted)
     learn_tasks("t1")
-    assert steps == [4, 5]
+    assert steps == [None, 4, 5]
     same_files(chain / "whole", chain / "models/t1")
     assert not checkpoint.load_memory("models/t1", checkpoint.read_card("models/t1"))
 
