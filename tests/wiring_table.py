@@ -221,6 +221,7 @@ METHODS = {  # for each option: another value, and what else is given
         "fisher": ("empirical", {"weight": 20.0}),
         "tasks": ("online", {"weight": 20.0}),
         "gamma": (0.5, {"weight": 20.0, "tasks": "online"}),
+        "limit": (0.0, {"weight": 400.0}),
     },
     "bic": {"share": (0.6, {}), "l2": (5.0, {}), "steps": (1, {})},
     "replay": {
@@ -238,7 +239,11 @@ METHODS = {  # for each option: another value, and what else is given
         "latent": (5, GENERATOR),
         "width": (6, GENERATOR),
     },
-    "mas": {"weight": (0.01, {"weight": 0.1}), "variant": ("local", {"weight": 0.1})},
+    "mas": {
+        "weight": (0.01, {"weight": 0.1}),
+        "variant": ("local", {"weight": 0.1}),
+        "limit": (0.1, {"weight": 0.1}),
+    },
 }
 # what only the task after the next one is learnt by
 OF_MEMORY = ["ewc.tasks", "ewc.gamma"]

@@ -1,13 +1,33 @@
-"""What methods share that pull weights back to where they were: the weighted squared distance."""
+"""What methods share that pull weights back to where they were: the weighted squared distance, how
+hard a pull may be, and the mean of what single images say.
 
-from collections.abc import Mapping
+A gradient step on curvature / 2 * (w - w_old)^2 overshoots where learning rate * curvature is more
+than 1, and grows without end from 2 on (about 3.8 with momentum 0.9). Importances span many orders
+of magnitude, so that a weight which holds the small ones lets the great ones diverge. Hence the
+limit: what is pulled harder is pulled just as hard as brings it back in one step.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+
+from pipeline.training.images import TrainingImages
+
+Named = dict[str, Tensor]
+LIMIT = Field(
+    1.0,
+    ge=0,
+    le=100,
+    description="of learning rate times curvature, so that a step does not overshoot what it pulls "
+    "back; 0 = none, as in the paper, where training may diverge",
+)
 
 
 def distance(
-    network: nn.Module, anchor: Mapping[str, Tensor], importance: Mapping[str, Tensor]
+    network: nn.Module, anchor: Mapping[str, Tensor], importance: Mapping[str, Any]
 ) -> Tensor:
     """sum over weights of importance * (weight - anchor)^2, (); its gradient in a weight is
     2 * importance * (weight - anchor).
@@ -23,6 +43,35 @@ def distance(
     return torch.stack(each).sum()
 
 
-def weights_of(network: nn.Module) -> dict[str, Tensor]:
+def limited(importances: list[Named], curvature: float, rate: float, limit: float) -> list[Named]:
+    """Importances of the same weights for several tasks, made smaller by one factor for all tasks
+    where together they pull too hard.
+
+    Args:
+        curvature: of a pull whose importance is 1.
+        rate: the highest learning rate.
+        limit: of rate * curvature * the sum of importances; 0 = none.
+    """
+    if not limit or not importances:
+        return importances
+    total: Named = {}
+    for one in importances:
+        total |= {name: value + total.get(name, 0) for name, value in one.items()}
+    shares = {k: (limit / (rate * curvature * t).clamp(min=limit)) for k, t in total.items()}
+    return [{name: value * shares[name] for name, value in one.items()} for one in importances]
+
+
+def weights_of(network: nn.Module) -> Named:
     """A copy of the weights as they are, by name."""
     return {name: weight.detach().clone() for name, weight in network.named_parameters()}
+
+
+def over_all(images: TrainingImages, mean: Callable[[Any], Named]) -> Named:
+    """The mean over a task's labelled and unlabelled images, of means over one set of images."""
+    splits = [images.images(split) for split in ("labelled", "unlabelled")]
+    splits = [some for some in splits if len(some)]
+    num, total = sum(map(len, splits)), {}
+    for some in splits:
+        for name, value in mean(some).items():
+            total[name] = total.get(name, 0) + value * (len(some) / num)
+    return total

@@ -2,21 +2,21 @@
 
     L = CE(new) + weight / 2 * sum over earlier tasks and weights of F * (w - w_task)^2
 
-F is the diagonal of the Fisher information of a task: the mean over its labelled images of the
-squared gradient of log p(y), each image's by itself, since a square of a batch's mean gradient is
-smaller by about the size of the batch. y is drawn from the model's own answer (`true`) or is the
-label (`empirical`, no Fisher information where the model is wrong, but usual); p is the softmax
-that the task's cross-entropy ranged over. The network is the one that ships, in evaluation mode, on
-images as they are. Old heads are held as all other weights are; a head is free until its own task
-is over.
+F is the diagonal of the Fisher information of a task: the mean over its images of the squared
+gradient of log p(y), each image's by itself, since a square of a batch's mean gradient is smaller
+by about the size of the batch. y is drawn from the model's own answer (`true`) or is the label
+(`empirical`, no Fisher information where the model is wrong, but usual); p is the softmax that the
+task's cross-entropy ranged over. What is drawn asks for no label, so `true` looks at unlabelled
+images beside the labelled ones: of few labelled images alone, all learnt by heart, F is all but 0.
+The network is the one that ships, in evaluation mode, on images as they are. Old heads are held as
+all other weights are; a head is free until its own task is over.
 
 `separate` keeps w and F of each task, as the paper does: two numbers a weight for every task, in
 memory and on disk. `online` (Schwarz et al. 2018, arXiv:1805.06370) keeps two numbers a weight for
 all tasks: gamma times the earlier F and the new one, around the weights after the newest task.
 
-The weight of 400 is that of the paper's Atari games. F is large where a model is unsure: a step is
-stable while learning rate * weight * F stays under 2 (about 3.8 with momentum 0.9), so lower either
-if the loss grows.
+The weight of 400 is that of the paper's Atari games. The gradient is weight * F * (w - w_task), but
+for weights held so firmly that a step would overshoot, see `limit` and anchor.py.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,14 @@ from torch.nn import functional as F
 
 from pipeline.core.block import Block
 from pipeline.data.batches import Part
-from pipeline.methods.continual.anchor import distance, weights_of
+from pipeline.methods.continual.anchor import (
+    LIMIT,
+    Named,
+    distance,
+    limited,
+    over_all,
+    weights_of,
+)
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.networks.evaluate import infer
 from pipeline.training.learner import below
@@ -65,9 +72,23 @@ class ElasticWeightConsolidation(Method):
             le=1,
             description="of `online`: share that earlier tasks keep at each new one",
         )
+        limit: float = LIMIT
 
     consolidates = True
     capturable = True
+
+    def __init__(self, options: Options):
+        super().__init__(options)
+        self._held: list[Named] = []
+
+    @property
+    def reads_unlabelled(self) -> bool:
+        return self.options.fisher == "true"
+
+    def start(self, setting: Setting) -> None:
+        """Take how firmly earlier tasks hold each weight, if there are any."""
+        rate, options = setting.training.learning_rate, self.options
+        self._held = limited(self._fishers(), options.weight, rate, options.limit)
 
     def losses(
         self, network: Classifier, batch: dict[str, Part], output: Output
@@ -75,7 +96,7 @@ class ElasticWeightConsolidation(Method):
         """`ewc`: the weighted distance to all earlier tasks' weights; nothing without one."""
         pulls = [
             distance(network, below(self.state, f"mean/{task}/"), fisher)
-            for task, fisher in enumerate(self._fishers())
+            for task, fisher in enumerate(self._held)
         ]
         return {"ewc": self.options.weight / 2 * torch.stack(pulls).sum()} if pulls else {}
 
@@ -90,21 +111,24 @@ class ElasticWeightConsolidation(Method):
         means = weights_of(setting.network).items()
         self.state |= kept | {f"mean/{len(fishers)}/{name}": w for name, w in means}
 
-    def fisher(self, setting: Setting) -> dict[str, Tensor]:
-        """Of the setting's labelled images, by the weight's name, of its shape."""
-        images, columns = setting.images.images("labelled"), setting.blocks.trained
-        if self.options.fisher == "true":
-            answers = infer(setting.network, images)[:, columns].softmax(1)
-            labels = torch.multinomial(answers, 1)[:, 0]
-        else:
-            labels = setting.images.labels() + setting.blocks.new.start - columns.start
+    def fisher(self, setting: Setting) -> Named:
+        """Of the setting's images, by the weight's name, of its shape."""
+        network, columns = setting.network, setting.blocks.trained
 
         def nll(logits: Tensor, label: Tensor) -> Tensor:
             return F.cross_entropy(logits[None, columns], label[None])
 
-        return mean_gradients(setting.network, images, nll, torch.square, labels)
+        def drawn(images) -> Named:
+            answers = infer(network, images)[:, columns].softmax(1)
+            labels = torch.multinomial(answers, 1)[:, 0]
+            return mean_gradients(network, images, nll, torch.square, labels)
 
-    def _fishers(self) -> list[dict[str, Tensor]]:
+        if self.options.fisher == "true":
+            return over_all(setting.images, drawn)
+        labels = setting.images.labels() + setting.blocks.new.start - columns.start
+        return mean_gradients(network, setting.images.images("labelled"), nll, torch.square, labels)
+
+    def _fishers(self) -> list[Named]:
         """Of each earlier task that is kept by itself, oldest first."""
         fishers = below(self.state, "fisher/")
         num = len({name.split("/")[0] for name in fishers})

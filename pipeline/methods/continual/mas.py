@@ -15,9 +15,9 @@ inside (a convolution, a BatchNorm, an attention); the ReLU is a module (`nn.ReL
 its output. Weights outside of layers (a transformer's class token) have no local Omega, and other
 tasks' heads none of either kind.
 
-The weight of 1 is the paper's. Omega grows with the logits' square: a step is stable while
-2 * learning rate * weight * Omega stays under 2 (about 3.8 with momentum 0.9), so lower either if
-the loss grows.
+The weight of 1 is the paper's. The gradient is 2 * weight * Omega * (w - w_old), but for weights
+held so firmly that a step would overshoot, see `limit` and anchor.py: Omega grows with the square
+of the logits.
 """
 
 import copy
@@ -30,7 +30,14 @@ from torch import Tensor
 
 from pipeline.core.block import Block
 from pipeline.data.batches import Part
-from pipeline.methods.continual.anchor import distance, weights_of
+from pipeline.methods.continual.anchor import (
+    LIMIT,
+    Named,
+    distance,
+    limited,
+    over_all,
+    weights_of,
+)
 from pipeline.methods.continual.layer_norms import LayerNorms
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.training.learner import below
@@ -55,19 +62,29 @@ class MemoryAwareSynapses(Method):
         variant: Literal["global", "local"] = Field(
             "global", description="what a weight is to move: the answer, or its own layer's output"
         )
+        limit: float = LIMIT
 
     consolidates = True
     reads_unlabelled = True
     capturable = True
 
+    def __init__(self, options: Options):
+        super().__init__(options)
+        self._held: list[Named] = []
+
+    def start(self, setting: Setting) -> None:
+        """Take how firmly earlier tasks hold each weight, if there are any."""
+        omega, rate = below(self.state, "omega/"), setting.training.learning_rate
+        omegas, limit = [omega] if omega else [], self.options.limit
+        self._held = limited(omegas, 2 * self.options.weight, rate, limit)
+
     def losses(
         self, network: Classifier, batch: dict[str, Part], output: Output
     ) -> Mapping[str, Tensor]:
         """`mas`: the weighted distance to the newest task's weights; nothing without one."""
-        if not self.state:
+        if not self._held:
             return {}
-        omega = below(self.state, "omega/")
-        pull = distance(network, below(self.state, "mean/"), omega)
+        pull = distance(network, below(self.state, "mean/"), self._held[0])
         return {"mas": self.options.weight * pull}
 
     def finish(self, setting: Setting) -> None:
@@ -78,17 +95,11 @@ class MemoryAwareSynapses(Method):
         self.state = {f"omega/{name}": value for name, value in summed.items()}
         self.state |= {f"mean/{name}": weight for name, weight in means}
 
-    def omega(self, setting: Setting) -> dict[str, Tensor]:
+    def omega(self, setting: Setting) -> Named:
         """Of the setting's images, by the weight's name, of its shape."""
-        splits = [setting.images.images(split) for split in ("labelled", "unlabelled")]
-        splits = [images for images in splits if len(images)]
-        num, omega = sum(map(len, splits)), {}
-        for images in splits:
-            for name, mean in self._omega(setting, images).items():
-                omega[name] = omega.get(name, 0) + mean * (len(images) / num)
-        return omega
+        return over_all(setting.images, lambda images: self._omega(setting, images))
 
-    def _omega(self, setting: Setting, images) -> dict[str, Tensor]:
+    def _omega(self, setting: Setting, images) -> Named:
         columns = setting.blocks.trained
         if self.options.variant == "global":
             return mean_gradients(setting.network, images, squared_norm(columns), torch.abs)
