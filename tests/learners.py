@@ -110,6 +110,16 @@ def copied(network: Classifier) -> Classifier:
     return copy.deepcopy(network).requires_grad_(False).eval()
 
 
+class AsTheyAre:
+    """A view that changes nothing."""
+
+    def draw(self, rng, num):
+        return {}
+
+    def __call__(self, images, drawn):
+        return images
+
+
 class FewImages:
     """A task's images as methods ask for them in `finish`: random, of so many classes.
 
@@ -125,6 +135,7 @@ class FewImages:
         self._splits = {"labelled": images[:num], "unlabelled": images[num:]}
         self.dataset = SimpleNamespace(image_shape=(1, 8, 8))
         self.machine = Machine()
+        self.weak = self.strong = self.labelled_view = AsTheyAre()
 
     def images(self, split: str) -> torch.Tensor:
         """uint8 (M, 1, 8, 8)."""
