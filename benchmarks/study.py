@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import tempfile
 import time
@@ -163,9 +164,18 @@ def chain(values: dict) -> dict[str, float]:
                     stage.main([name] if entry.block != "teacher" else [])
             report.main()
             seconds = round(time.monotonic() - started, 1)
-            return files.read_json("report/metrics.json") | {"seconds": seconds}
+            results = files.read_json("report/metrics.json") | {"seconds": seconds}
+            return results | {f"curve/{name}": _curve(name) for name in params.lineage()}
         finally:
             os.chdir(before)
+
+
+def _curve(name: str) -> str:
+    """The learning curve of a model, a list for each column, as JSON."""
+    from pipeline.report import plots
+
+    columns = plots.curve(name).items()
+    return json.dumps({key: [round(v, 5) for v in values] for key, values in columns})
 
 
 def paired(table: list[dict[str, str]], after: str, before: str, arm: str) -> np.ndarray:
@@ -225,4 +235,4 @@ def _track(study: Study, arm: str, seed: int, results: dict[str, float]) -> None
 
     with tracking.start("lineage-studies", f"{study.name}/{arm}/{seed}", {}) as tracker:
         tracker.params({"study": study.name, "arm": arm, "seed": seed})
-        tracker.metrics(results)
+        tracker.metrics({k: v for k, v in results.items() if not isinstance(v, str)})
