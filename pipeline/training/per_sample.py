@@ -16,7 +16,8 @@ from pipeline.networks.classifier import Classifier
 from pipeline.networks.evaluate import at_a_time
 
 GRADIENTS = 2**28  # bytes of gradients at once, at most
-QUICKEST = {"cpu": 32, "cuda": 256}  # samples at once: of more the images a second are fewer
+# samples at once: on a CPU more gain little (`benchmarks/RESULTS.md`); a GPU's is a guess
+QUICKEST = {"cpu": 32, "cuda": 256}
 
 Scalar = Callable[..., Tensor]
 
@@ -66,7 +67,7 @@ def mean_gradients(
 
 
 def samples_at_once(network: Classifier, images: np.ndarray | Tensor) -> int:
-    """As many as are quickest, as a pass takes well, and as `GRADIENTS` holds; at least one."""
+    """As many as are quick, as a pass takes well, and as `GRADIENTS` holds; at least one."""
     device, (height, width) = network.mean.device, images.shape[2:]
     size = sum(weight.numel() * weight.element_size() for weight in network.parameters())
     pixels = max(network.image_size**2, height * width)

@@ -22,6 +22,7 @@ TIMINGS = {
     "fixmatch_step": ROUNDS,
     "gpu": ["--toy"],
     "meta_step": ROUNDS,
+    "per_sample": [*ROUNDS, "--num", "2"],
     "train_step": [*ROUNDS, "--batch", "4"],
 }
 
