@@ -109,7 +109,12 @@ def test_near_duplicates_across_splits_are_listed_and_warned_of(folder, monkeypa
 
     monkeypatch.setattr(alike, "near_duplicates", refused)
     assert findings.read(prepared(folder, size=32).folder) == found
-    (photos / "train/cat/drawn7.png").unlink()
+    num = sum(dataset.num(name) for name in ("labelled", "val", "test"))
+    assert len(alike.alike(dataset, num)) == 1 and alike.alike(dataset, num - 1) is None
+    with monkeypatch.context() as patch, pytest.raises(AssertionError, match="compared again"):
+        patch.setattr(alike, "RULES", alike.RULES + 1)
+        alike.alike(dataset)
+    (photos / "test/cat/again.jpg").unlink()
     with pytest.raises(AssertionError, match="compared again"):
         prepared(folder, size=32)
 

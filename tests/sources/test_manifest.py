@@ -87,6 +87,17 @@ def test_spreadsheets_write_csv_in_many_ways(root, delimiter, end, bom):
     assert listed(root) == {"x/0.png": ("cat", ""), f"x/a{delimiter}b é.png": ("dog", "")}
 
 
+@pytest.mark.parametrize("head", ['"path";"label"', "\n\npath;label"])
+def test_a_first_line_may_be_quoted_and_blank_lines_stand_before_it(root, head):
+    write(root, f"{head}\nx/0.png;cat\nx/1.png;dog\n")
+    assert listed(root) == {"x/0.png": ("cat", ""), "x/1.png": ("dog", "")}
+
+
+def test_a_field_of_several_lines_counts_for_as_many(root):
+    said = lines(root, 'path,label,note\nx/0.png,cat,"a\nb"\n\nx/1.png,dig,\nx/2.png,dog,\n')
+    assert [line.split(": ")[0] for line in said] == ["a.csv:5"]
+
+
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), "utf8")])
 def test_parquet_is_as_csv(root, kind):
     label = pa.array(["cat", None, "dog"], pa.string()).cast(kind)
