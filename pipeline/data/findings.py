@@ -36,7 +36,7 @@ def warnings(findings: dict) -> list[str]:
     if findings["skipped"]:
         said.append(f"{len(findings['skipped'])} files cannot be read and are left out")
     for where, kept, num in findings["copies"]:
-        if (where, kept) != ("labelled", "labelled") and where != kept:
+        if where != kept:
             said.append(f"{num} {where} images are {kept} images too and are left out")
     pairs = findings["near_duplicates"]
     if pairs is None:

@@ -31,7 +31,7 @@ def folder(tmp_path, rng, monkeypatch):
             draw(tmp_path / "photos/train" / name / f"{number:02d}.png", rng)
         for number in range(4):
             draw(tmp_path / "photos/test" / name / f"{number}.png", rng)
-    for number in range(40):
+    for number in range(45):
         draw(tmp_path / "photos/crowd" / f"{number:02d}.png", rng)
     (tmp_path / "photos/train/cat/bad.jpg").write_bytes(b"no image")
     (tmp_path / "photos/train/cow").mkdir()
@@ -56,24 +56,39 @@ def test_findings_say_what_became_of_every_file(folder):
     assert found["ignored"]["hidden files and folders"] == 1
     assert found["ignored"]["folders of classes that params do not name"] == 1
     assert found["copies"] == [["unlabelled", "test", 1]]
-    assert found["sizes"] == [[10, 12, 109]], "width and height as they lie there, not as stored"
+    assert found["sizes"] == [[10, 12, 114]], "width and height as they lie there, not as stored"
     said = findings.warnings(found)
     assert "1 files cannot be read and are left out" in said
     assert "1 unlabelled images are test images too and are left out" in said
 
 
-def test_the_page_counts_and_shows_images_but_none_of_test(folder):
+def test_the_page_counts_and_shows_images_but_none_of_test(folder, monkeypatch):
     dataset = prepared(folder)
     text = (dataset.folder / data_report.NAME).read_text("utf-8")
     assert "<b>dog" not in text and "&lt;b&gt;dog" in text
-    assert "train/cat/bad.jpg" in text and "40 images whose class nobody knows" in text
+    assert "train/cat/bad.jpg" in text and "45 images whose class nobody knows" in text
     shown = set(re.findall(r'<img src="([^"]+)"', text))
     assert len(shown) == 2 * data_report.SHOWN * 2
     of = {name: {thumbnail(i) for i in dataset.array(name)} for name in ("test", "unlabelled")}
-    assert not shown & of["test"] and len(shown & of["unlabelled"]) == 2 * data_report.SHOWN
+    spread = dataset.array("unlabelled")[: 4 * data_report.SHOWN : 2]
+    assert not shown & of["test"] and shown & of["unlabelled"] == set(map(thumbnail, spread))
     row = re.search(r"<tr><td>cat</td>\s*((?:<td.*\s*)+?)</tr>", text)[1]
     counts = [dataset.card["counts"][name]["cat"] for name in ("labelled", "val", "test")]
     assert [int(n) for n in re.findall(r">(\d+)<", row)] == counts
+    monkeypatch.setattr(data_report, "SHOWN", 100)
+    names = [tile["name"] for _, tiles in data_report._sheets(dataset) for tile in tiles]
+    assert sorted(names) == sorted(
+        path for name in ("labelled", "val", "unlabelled") for path in dataset.paths(name)
+    )
+
+
+def test_copies_and_look_alikes_are_warned_of_where_they_cross_splits():
+    found = {"skipped": {}, "copies": [["labelled", "labelled", 3], ["labelled", "val", 2]]}
+    splits = [("val", "val"), ("labelled", "val"), ("test", "unlabelled"), ("labelled", "labelled")]
+    assert findings.warnings(found | {"near_duplicates": [["", "", *s, 0.9] for s in splits]}) == [
+        "2 labelled images are val images too and are left out",
+        "2 near-duplicates of val or test images stand in another split",
+    ]
 
 
 def test_a_person_is_told_and_warned(folder, capsys):
