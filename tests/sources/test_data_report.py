@@ -50,13 +50,16 @@ def prepared(folder, **changes):
     return prepare(data, "base", data.classes, data.labels_per_class)
 
 
-def test_findings_say_what_became_of_every_file(folder):
+def test_findings_say_what_became_of_every_file(folder, rng):
+    draw(folder / "photos/test/<b>dog/+.png", rng, (20, 30))
     found = findings.read(prepared(folder).folder)
     assert list(found["skipped"]) == ["train/cat/bad.jpg"]
     assert found["ignored"]["hidden files and folders"] == 1
     assert found["ignored"]["folders of classes that params do not name"] == 1
     assert found["copies"] == [["unlabelled", "test", 1]]
-    assert found["sizes"] == [[10, 12, 114]], "width and height as they lie there, not as stored"
+    assert found["sizes"] == [[10, 12, 114], [30, 20, 1]], (
+        "width and height as they lie there, not as stored"
+    )
     said = findings.warnings(found)
     assert "1 files cannot be read and are left out" in said
     assert "1 unlabelled images are test images too and are left out" in said
