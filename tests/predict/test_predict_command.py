@@ -16,7 +16,8 @@ from pipeline.__main__ import main
 from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.data import tasks
-from pipeline.predict import Predictor
+from pipeline.predict import Predictor, answers, model
+from pipeline.predict.predictor import Part
 
 
 @pytest.fixture
@@ -77,6 +78,16 @@ def test_the_csv_has_a_row_an_image_and_lines_are_not_printed(images, tmp_path, 
         first, second = np.argsort(-told, kind="stable")[:2]
         assert row[1::2] == [classes[first], classes[second]]
         np.testing.assert_allclose([float(p) for p in row[2::2]], told[[first, second]], atol=1e-6)
+
+
+def test_rows_are_ranked_by_the_classes_order_where_equal_and_keep_a_paths_bytes():
+    names = [str(number) for number in range(50)]
+    rows = answers.Table(names, 99, False)
+    part = Part([os.fsdecode(b"\xff.png")], np.full((1, 50), 0.02, dtype=np.float32), {})
+    assert rows.header().count(b"probability") == 50
+    assert (
+        rows.rows(part) == b"\xff.png," + ",".join(f"{n},0.020000" for n in names).encode() + b"\n"
+    )
 
 
 def test_the_csv_has_every_class_if_all_are_asked_for(images, tmp_path):
@@ -146,6 +157,13 @@ def test_images_are_sorted_from_a_probability_on(images, tmp_path, capsys, word)
     assert left == (set(names) if word == "--copy-to" else set(names) - gone)
     done = "copied" if word == "--copy-to" else "moved"
     assert f"{done} 5 to {tmp_path / 'to'}; 5 left" in capsys.readouterr().out
+
+
+def test_classes_that_are_no_names_of_folders_are_refused_before_an_answer(images, monkeypatch):
+    monkeypatch.setattr(model.Model, "block", lambda *_: (["a/b"] * 8, slice(0, 8)))
+    monkeypatch.setattr(Predictor, "stream", None)
+    with pytest.raises(UserError, match="the class 'a/b' cannot be the name of a folder"):
+        predict(images, "--move-to", "to")
 
 
 def test_the_model_is_the_one_asked_for(images, capsys, tmp_path):
