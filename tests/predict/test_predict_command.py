@@ -18,6 +18,7 @@ from pipeline.core.errors import UserError
 from pipeline.data import tasks
 from pipeline.predict import Predictor, answers, model
 from pipeline.predict.predictor import Part
+from pipeline.predict.results import Results
 
 
 @pytest.fixture
@@ -64,6 +65,14 @@ def test_a_line_an_image_and_the_counts(images, capsys, top):
     assert closing.startswith(f"10 images by {ships()}: ")
     counts = dict(re.findall(r"(\S+) \((\d+)\)", closing))
     assert counts == {name: str(said.count(name)) for name in set(said)}
+
+
+def test_the_most_frequent_answer_is_named_first_and_one_image_is_one():
+    results = Results(["a", "b"])
+    results.add(Part(["1"], np.array([[0.9, 0.1]]), {}))
+    assert results.closing("g1") == "1 image by g1: a (1)"
+    results.add(Part(["2", "3"], np.array([[0.1, 0.9]] * 2), {}))
+    assert results.closing("g1") == "3 images by g1: b (2), a (1)"
 
 
 def test_the_csv_has_a_row_an_image_and_lines_are_not_printed(images, tmp_path, capsys):
