@@ -77,7 +77,7 @@ def test_loose_files_are_counted_but_for_tables(tmp_path):
     (tmp_path / "labels.csv").touch()
     said = names.read(walk).doubts
     assert said[0] == "'labels.csv' is not used; if it has labels, name it in data.manifest"
-    assert said[1].startswith("3 files lie outside the folders of classes and are not used")
+    assert said[1].startswith("outside the folders of classes: 3 files, not used")
 
 
 def test_fewer_than_two_classes_are_an_error_that_knows_of_folders_below(tmp_path):

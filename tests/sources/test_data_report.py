@@ -61,8 +61,8 @@ def test_findings_say_what_became_of_every_file(folder, rng):
         "width and height as they lie there, not as stored"
     )
     said = findings.warnings(found)
-    assert "1 files cannot be read and are left out" in said
-    assert "1 unlabelled images are test images too and are left out" in said
+    assert "files that cannot be read and are left out: 1" in said
+    assert "unlabelled images that are test images too and are left out: 1" in said
 
 
 def test_the_page_counts_and_shows_images_but_none_of_test(folder, monkeypatch):
@@ -89,8 +89,8 @@ def test_copies_and_look_alikes_are_warned_of_where_they_cross_splits():
     found = {"skipped": {}, "copies": [["labelled", "labelled", 3], ["labelled", "val", 2]]}
     splits = [("val", "val"), ("labelled", "val"), ("test", "unlabelled"), ("labelled", "labelled")]
     assert findings.warnings(found | {"near_duplicates": [["", "", *s, 0.9] for s in splits]}) == [
-        "2 labelled images are val images too and are left out",
-        "2 near-duplicates of val or test images stand in another split",
+        "labelled images that are val images too and are left out: 2",
+        "near-duplicates of val or test images in another split: 2",
     ]
 
 
@@ -118,7 +118,7 @@ def test_near_duplicates_across_splits_are_listed_and_warned_of(folder, monkeypa
     assert {one, other} == {"train/cat/drawn7.png", "test/cat/again.jpg"}
     assert "test" in splits and 0.7 < similarity < 1
     assert findings.warnings(found)[-1] == (
-        "1 near-duplicates of val or test images stand in another split"
+        "near-duplicates of val or test images in another split: 1"
     )
     assert "train/cat/drawn7.png" in (dataset.folder / data_report.NAME).read_text("utf-8")
 

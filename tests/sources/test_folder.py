@@ -165,7 +165,7 @@ def test_test_images_of_the_source_stay_test(tmp_path, photos, monkeypatch, rng)
         write(photos / "test/cat" / f"{number}.png", pixels)
     copied = (photos / "train/cat/00.png").read_bytes()
     (photos / "test/cat/copy.png").write_bytes(copied)
-    with pytest.raises(UserError, match="1 test images are among the training images: train/cat"):
+    with pytest.raises(UserError, match="1 test image among the training images: train/cat"):
         prepared(tmp_path, monkeypatch, data(photos, test=0.0))
     values = data(photos, test=0.0, on_duplicate="remove")
     results = prepared(tmp_path, monkeypatch, values)

@@ -274,8 +274,8 @@ def test_training_images_that_are_test_images_are_refused_by_number_or_removed()
     with pytest.raises(UserError) as caught:
         copies(names, label, given)
     test, val = caught.value.lines
-    assert "4 test images are among the training images: 0.png = 5.png" in test
-    assert "1 val images are among" in val and "on_duplicate: remove" in val
+    assert "4 test images among the training images: 0.png = 5.png" in test
+    assert "1 val image among" in val and "on_duplicate: remove" in val
     made = copies(names, label, given, remove=True)
     assert made.kept.tolist() == [5, 6, 7, 8, 9, 10]
     assert made.left_out == {("labelled", "test"): 4, ("labelled", "val"): 1}

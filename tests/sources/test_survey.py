@@ -112,8 +112,8 @@ def test_val_comes_from_one_place(photos, capsys):
     capsys.readouterr()
     checked(photos, val=0.0, test=0.0)
     said = capsys.readouterr().out
-    assert "1 val images, 0 test images, 40 without" in said
-    assert "about 1 val images" in said and "no test images" not in said
+    assert "1 val image, 0 test images, 40 without" in said
+    assert "about 1 val image:" in said and "no test images" not in said
 
 
 def test_no_pixel_is_read(photos, monkeypatch):

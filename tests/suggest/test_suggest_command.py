@@ -165,7 +165,7 @@ def test_a_card_of_before_temperatures_answers_at_one(chain):
         (["-n", "0"], "error: suggest -n: 0 images; fix: ask for 1 at least"),
         (
             ["-n", "9999"],
-            r"9999 are asked for, \d+ images without labels are left; fix: ask for \d+",
+            r"9999 are asked for, images without labels that are left: \d+; fix: ask for \d+",
         ),
         (["--model", "g11"], "no model of params.yaml is called 'g11'; fix: did you mean 'g1'"),
     ],
