@@ -156,6 +156,9 @@ def test_files_that_cannot_be_read_are_named_at_once_and_the_others_answered(fil
     lines = caught.value.lines
     assert len(lines) == 21 and lines[0].startswith(f"error: {broken[0]}: is no image")
     assert lines[-1].startswith("error: predict: 6 more files like these (26 in all)")
+    with pytest.raises(UserError) as caught:
+        predictor(broken[:20])
+    assert len(caught.value.lines) == 20
 
 
 def test_no_files_give_no_rows(files):

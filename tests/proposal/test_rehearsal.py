@@ -80,6 +80,18 @@ def test_models_that_do_the_same_are_tried_once(tmp_path, monkeypatch, quick):
     assert set(tried) == {"teacher", "g1"} and pace.step["g2"] == pace.step["g1"]
 
 
+def test_labels_are_timed_as_they_are_given_and_measuring_in_full_precision(tmp_path, monkeypatch):
+    ways, label = [], object()
+    monkeypatch.setattr(rehearsal.checkpoint, "load", lambda *_: (None, None))
+    monkeypatch.setattr(rehearsal.checkpoint, "pixels", lambda _: 64)
+    monkeypatch.setattr(rehearsal.machine, "configure", lambda *_: label)
+    monkeypatch.setattr(rehearsal.evaluate, "infer", lambda _, images, way: ways.append(way))
+    clock = lambda *_, **__: 256.0 if ways[-1] is label else 512.0  # noqa: E731
+    monkeypatch.setattr(rehearsal.stopwatch, "seconds", clock)
+    settings = rehearsal.Machine(device="cpu")
+    assert rehearsal.Rehearsal(None, None, settings).answers(IMAGES) == (1.0, 2.0)
+
+
 @pytest.mark.parametrize(("load", "threads", "quicker"), [(9.0, 2, 1.5), (9.0, 1, 1), (0.1, 2, 1)])
 def test_on_a_busy_machine_one_thread_is_timed(tmp_path, monkeypatch, load, threads, quicker):
     """Whatever the clock says; of a network that would get so many threads."""
