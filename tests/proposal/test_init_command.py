@@ -168,3 +168,11 @@ def test_the_proposed_chain_runs(photos, clocked, monkeypatch, capsys):
         student.main([name])
     report.main()
     assert "ships" in (photos.parent / "report/data/verdict.json").read_text()
+
+
+def test_a_folder_that_is_not_there_is_said_before_a_file_that_is(photos, clocked, capsys):
+    (photos.parent / "params.yaml").write_text("seed: 7\n")
+    with pytest.raises(UserError, match="photo: no such folder"):
+        main(["init", "photo"])
+    with pytest.raises(UserError, match=r"params.yaml: is there"):
+        main(["init", "photos"])
