@@ -3,13 +3,14 @@
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, tiny_values, write_params
 from PIL import Image
 
 from pipeline.__main__ import main
@@ -200,6 +201,35 @@ def test_a_model_that_is_not_there_is_one_line(images, tmp_path, monkeypatch):
         predict(images, "--model", "g1")
     with pytest.raises(UserError, match="verdict.json: no such file"):
         predict(images, "--model", "champion")
+
+
+@pytest.fixture
+def apart(chain, images, monkeypatch) -> Path:
+    """The images; the working folder is a project that the test may change."""
+    monkeypatch.chdir(chain)
+    return images
+
+
+@pytest.mark.parametrize("other", ["final", "classes", None])
+def test_that_params_ask_for_other_models_by_now_is_said(apart, capsys, other):
+    values = tiny_values()
+    if other == "final":
+        assert ships() == "g2"
+        del values["generations"]["g2"]
+        values |= {"tasks": {}, "final": "g1"}
+    if other == "classes":
+        values["data"]["classes"] = values["data"]["classes"][::-1]
+    write_params(Path.cwd(), values)
+    predict(apart)
+    said = capsys.readouterr()
+    assert f"10 images by {ships()}: " in said.out
+    assert (f"note: {ships()}, which ships by" in said.err) == bool(other)
+
+
+def test_what_ships_but_is_not_here_is_to_be_trained(apart):
+    shutil.rmtree(f"models/{ships()}")
+    with pytest.raises(UserError, match=f"models/{ships()}: ships by .*, but is not here; fix: ru"):
+        predict(apart)
 
 
 def test_without_a_registry_what_ships_is_the_champion_and_that_is_said(images, capsys):
