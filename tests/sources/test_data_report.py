@@ -10,7 +10,7 @@ from PIL import Image
 
 from benchmarks.duplicates import drawn
 from pipeline.commands import duplicates
-from pipeline.data import findings
+from pipeline.data import findings, tasks
 from pipeline.pages.thumbnails import thumbnail
 from pipeline.params.check import load
 from pipeline.sources import alike, data_report
@@ -151,6 +151,17 @@ def test_among_many_images_near_duplicates_are_left_to_a_command(folder, monkeyp
     assert header == "path,other,split,other_split,similarity"
     assert set(row.split(",")[:2]) == {"train/cat/drawn7.png", "crowd/again.jpg"}
     assert capsys.readouterr().out.endswith("pairs.csv\n")
+
+
+def test_the_command_looks_at_the_images_of_tasks_too(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_params(tmp_path, tiny_values())
+    monkeypatch.setattr(tasks, "dataset", lambda name: name)
+    monkeypatch.setattr(alike, "alike", lambda name: [[name, "b", "labelled", "test", 0.9]])
+    duplicates.run(argparse.Namespace(out="pairs.csv"))
+    rows = (tmp_path / "pairs.csv").read_text().splitlines()[1:]
+    assert rows == ["base,b,labelled,test,0.9", "t1,b,labelled,test,0.9"]
+    assert capsys.readouterr().out.startswith("labelled and test: 2 pairs\n2 pairs, ")
 
 
 def test_arrays_are_read_as_if_they_stood_one_behind_the_other(rng):

@@ -65,6 +65,7 @@ def test_a_file_that_lies_elsewhere_is_to_be_moved(chain, capsys):
     suggest("-n", "1", "--out", "here/mine.csv")
     said = capsys.readouterr().out
     assert "move it into data/digits and name it in params.yaml: data.manifest: [mine.csv]" in said
+    assert command._way(Path("a"), Path("a/b/c.csv")).endswith("data.manifest: [b/c.csv]")
 
 
 def test_the_page_shows_the_images_of_the_lines(chain, monkeypatch):
