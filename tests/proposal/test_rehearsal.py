@@ -54,6 +54,7 @@ def test_a_fine_tuning_and_a_number_of_steps_are_not_rehearsed(tmp_path, monkeyp
 def test_the_machines_settings_are_those_of_the_project(tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LINEAGE_THREADS")
+    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))  # a busy one takes a thread
     (tmp_path / "machine.yaml").write_text("threads: 1\ndevice: cpu\n")
     seen = []
     learn = rehearsal.learn
@@ -78,6 +79,16 @@ def test_models_that_do_the_same_are_tried_once(tmp_path, monkeypatch, quick):
     monkeypatch.setattr(rehearsal, "learn", lambda job: [tried.append(job.config.name), learn(job)])
     pace = rehearsal.rehearse(Params.model_validate(values), IMAGES)
     assert set(tried) == {"teacher", "g1"} and pace.step["g2"] == pace.step["g1"]
+
+
+def test_other_methods_and_labels_of_a_teacher_are_other_work():
+    values = tiny_values()
+    spec = {"network": "small_cnn", "width": 0.25, "training": {"batch_size": 8}}
+    values["teacher"] = spec
+    values["generations"]["g1"] = spec | {"teacher": "teacher"}
+    values["generations"]["g2"] = spec | {"teacher": "g1", "methods": {"fixmatch": {}}}
+    tried = rehearsal.Rehearsal(Params.model_validate(values), None, None)
+    assert len({str(tried._work(name)) for name in ("teacher", "g1", "g2")}) == 3
 
 
 def test_labels_are_timed_as_they_are_given_and_measuring_in_full_precision(tmp_path, monkeypatch):
