@@ -135,7 +135,7 @@ def training(recipe: Recipe) -> Values:
         "num_ops": Because(2, "operations of RandAugment on an image"),
         "magnitude": Because(10, "of 30, the best of three in the digits' study"),
         "keep": Because("last", "what is best on few val images is lucky"),
-        "evaluate_every": Because(max(1, steps // EVALUATIONS), "steps: a curve of five points"),
+        "evaluate_every": Because(steps // EVALUATIONS, "steps: a curve of five points"),
     }
 
 

@@ -54,13 +54,38 @@ def test_a_fine_tuning_and_a_number_of_steps_are_not_rehearsed(tmp_path, monkeyp
 def test_the_machines_settings_are_those_of_the_project(tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LINEAGE_THREADS")
-    monkeypatch.setattr(os, "getloadavg", lambda: (0.0, 0.0, 0.0))  # a busy one takes a thread
-    (tmp_path / "machine.yaml").write_text("threads: 1\ndevice: cpu\n")
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))  # else one thread is tried
+    (tmp_path / "machine.yaml").write_text("threads: 2\ndevice: cpu\n")
     seen = []
-    learn = rehearsal.learn
-    monkeypatch.setattr(rehearsal, "learn", lambda job: [seen.append(job.run), learn(job)])
-    rehearsal.rehearse(params(), IMAGES)
-    assert {run.machine.threads for run in seen} == {1}
+
+    def timed(self, name, num):
+        seen.append(self.settings.threads)
+        return 3.0
+
+    monkeypatch.setattr(rehearsal.Rehearsal, "_timed", timed)
+    monkeypatch.setattr(rehearsal.Rehearsal, "answers", lambda *_: (1.0, 1.0))
+    assert rehearsal.rehearse(params(), IMAGES).step["g1"] == 3.0 and set(seen) == {2}
+
+
+def test_a_step_is_timed_after_as_many_to_warm_up(monkeypatch):
+    """Three parts of four steps, an evaluation after each; the clock of the last two shows 12 s."""
+    moments = []
+
+    def learn(job):
+        recipe = job.config.training
+        for step in range(recipe.evaluate_every, recipe.steps + 1, recipe.evaluate_every):
+            job.run.tracker.metrics({}, step)
+
+    def seconds(first, last, device):
+        return 6.0 * (moments.index(last) - moments.index(first))
+
+    monkeypatch.setattr(rehearsal, "learn", learn)
+    monkeypatch.setattr(
+        rehearsal.stopwatch, "now", lambda: moments.append(len(moments)) or moments[-1]
+    )
+    monkeypatch.setattr(rehearsal.stopwatch, "seconds", seconds)
+    tried = rehearsal.Rehearsal(params(), None, rehearsal.Machine(device="cpu"))
+    assert tried._timed("teacher", 4) == 12 / 8
 
 
 def test_the_clock_is_the_one_that_others_do_not_move():

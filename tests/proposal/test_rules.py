@@ -64,6 +64,7 @@ def test_every_proposal_passes_the_checks(tmp_path, side, labels, classes, unlab
         assert params.data.size <= side
         assert params.learns_from_unlabelled == bool(unlabelled)
         assert params.training.steps == steps
+        assert params.training.shift == max(1, params.data.size // 8)
 
 
 def test_every_value_has_a_reason_in_a_sentence_and_every_required_key_is_there():
@@ -117,6 +118,10 @@ def test_each_generation_goes_on_from_the_one_before_and_the_last_is_final(tmp_p
     params = written(tmp_path, Recipe(some(), LADDER[-1], 100))
     assert [params.parent(name) for name in ("g1", "g2")] == ["teacher", "g1"]
     assert params.final == "g2" and params.generations["g1"].init == "teacher"
+    for rung in LADDER[2:4]:
+        made = written(tmp_path, Recipe(some(), rung, 100))
+        built = [made.config(name) for name in ("teacher", "g2")]
+        assert [(of.network, of.width) for of in built] == 2 * [(rung.network, rung.width)]
     assert written(tmp_path, Recipe(some(unlabelled=0), LADDER[-1], 100)).final == "teacher"
 
 
