@@ -50,7 +50,7 @@ def test_what_is_there_is_said_and_what_few_val_images_cost(photos, capsys):
     assert said[4].startswith("params.yaml is right: ")
 
 
-@pytest.mark.parametrize(("shown", "some"), [(2, "cat 30, dog 20"), (1, "cat 30, and 1 more")])
+@pytest.mark.parametrize(("shown", "some"), [(2, "cat 30, dog 20)"), (1, "cat 30, and 1 more")])
 def test_many_classes_are_counted(photos, capsys, monkeypatch, shown, some):
     monkeypatch.setattr(survey, "SHOWN", shown)
     checked(photos)
