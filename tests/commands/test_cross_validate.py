@@ -96,6 +96,7 @@ def test_a_fold_is_no_experiment_and_its_failure_ends_it(tmp_path, monkeypatch):
         return argparse.Namespace(returncode=3)
 
     monkeypatch.setattr(cross_validate.subprocess, "run", run)
+    monkeypatch.setenv("LINEAGE_TRACKING", "on")
     with pytest.raises(SystemExit, match="3"):
         cross_validate._reproduce(tmp_path, ["teacher", "student@g1", "teacher"])
     assert seen["stages"] == ["teacher", "student@g1"] and seen["cwd"] == tmp_path

@@ -90,14 +90,16 @@ def test_the_csv_has_a_row_an_image_and_lines_are_not_printed(images, tmp_path, 
         np.testing.assert_allclose([float(p) for p in row[2::2]], told[[first, second]], atol=1e-6)
 
 
-def test_rows_are_ranked_by_the_classes_order_where_equal_and_keep_a_paths_bytes():
-    names = [str(number) for number in range(50)]
-    rows = answers.Table(names, 99, False)
-    part = Part([os.fsdecode(b"\xff.png")], np.full((1, 50), 0.02, dtype=np.float32), {})
-    assert rows.header().count(b"probability") == 50
-    assert (
-        rows.rows(part) == b"\xff.png," + ",".join(f"{n},0.020000" for n in names).encode() + b"\n"
-    )
+def test_equals_are_ranked_in_the_order_of_the_classes_and_a_path_keeps_its_bytes():
+    table = answers.Table([str(number) for number in range(50)], 99, False)
+    probs = np.tile(np.array([0.01, 0.03], dtype=np.float32), 25)[None]
+    told = [
+        *(f"{n},0.030000" for n in range(1, 50, 2)),
+        *(f"{n},0.010000" for n in range(0, 50, 2)),
+    ]
+    assert table.header().count(b"probability") == 50
+    row = table.rows(Part([os.fsdecode(b"\xff.png")], probs, {}))
+    assert row == b"\xff.png," + ",".join(told).encode() + b"\n"
 
 
 def test_the_csv_has_every_class_if_all_are_asked_for(images, tmp_path):
