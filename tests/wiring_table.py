@@ -326,7 +326,7 @@ DATA = {
     "test": Wire("base", 0.2),
     "fold": Wire("base", 1),
     "on_bad_image": Wire("base", "error", BROKEN, watch="is no image of the formats"),
-    "on_duplicate": Wire("base", "error", LEAKY, watch="are among the training images"),
+    "on_duplicate": Wire("base", "error", LEAKY, watch="among the training images"),
     "seed": Wire("base", 1),
 }
 STUDENT = {

@@ -23,7 +23,7 @@ def run(given: argparse.Namespace) -> None:
     """look at a folder of photos, write a params.yaml that fits it, say how long it will take"""
     from pipeline.proposal import stopwatch, written
 
-    if not given.force:
+    if not given.force and given.folder.is_dir():  # else that is what is wrong, said by `look`
         written.refuse_own(given.out)
     started = stopwatch.now()
     from pipeline.proposal import said

@@ -43,16 +43,35 @@ def chosen(asked: str | None) -> Model | Path:
 
 
 def ships() -> Path:
-    """The folder of the model that the last report says ships.
+    """The folder of the model that the last report says ships; that params.yaml asks for other
+    models by now is said.
 
     Raises:
-        UserError: there is no report.
+        UserError: there is no report, or the model that it names is not here.
     """
     if not VERDICT.is_file():
         names = ", ".join(sorted(_on_disk()))
         fix = "run `dvc repro`" + (f", or add --model with one of: {names}" if names else "")
         raise UserError(str(VERDICT), "no such file: nothing says which model ships", fix)
-    return MODELS / files.read_json(VERDICT)["ships"]
+    folder = MODELS / files.read_json(VERDICT)["ships"]
+    if not (folder / "card.json").is_file():
+        what = f"ships by {VERDICT}, but is not here"
+        raise UserError(str(folder), what, "run `dvc repro`, which trains what params.yaml names")
+    if _is_of_others(folder):
+        what = f"note: {folder.name}, which ships by {VERDICT}, is no model of params.yaml as it is"
+        print(f"{what} now; `dvc repro` trains those", file=sys.stderr)
+    return folder
+
+
+def _is_of_others(folder: Path) -> bool:
+    """Whether params.yaml names no such model, or other classes of the base task."""
+    from pipeline.params.check import load as load_params
+
+    with suppress(UserError):
+        params = load_params()
+        first = files.read_json(folder / "card.json")["heads"][0]
+        return folder.name not in params.lineage() or first["classes"] != params.data.classes
+    return False
 
 
 def champion() -> Model | Path:

@@ -77,7 +77,7 @@ def _predict(given: argparse.Namespace) -> None:
             tell(part)
             results.add(part)
         results.check()
-    print(results.closing(predictor.model.name))
+    print(results.closing(predictor.model.name) + (f"; see {given.csv}" if given.csv else ""))
     for line in results.warnings():
         print(line, file=sys.stderr)
     if into:

@@ -19,6 +19,7 @@ def run(given: argparse.Namespace) -> None:
     """list the unlabelled images whose labels would help most, to be filled in by a person"""
     from pipeline.core.errors import UserError, nearest
     from pipeline.data import tasks
+    from pipeline.pages.formats import counted
     from pipeline.params.check import load
     from pipeline.suggest.suggest import PAGE, Request, suggest
 
@@ -34,7 +35,7 @@ def run(given: argparse.Namespace) -> None:
     labelled = _labelled(root, params.data.manifest)
     chain = lineage.chain(name)
     made = suggest(Request(chain, tasks.dataset("base"), root, given.n, table, labelled))
-    print(f"{table}: {len(made)} images to label, shown in {PAGE}")
+    print(f"{table}: {counted(len(made), 'image')} to label, shown in {PAGE}")
     print(f"then: fill in its column `label`, and {_way(root, table)}")
 
 

@@ -81,7 +81,7 @@ def read_json(path: Path | str) -> dict:
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(str(path), "no such file", "run the stage that makes it") from None
+        raise UserError(str(path), "no such file", "run `dvc repro`, which makes it") from None
     except ValueError as error:
         raise UserError(str(path), f"is not JSON ({error})", "run its stage again") from None
     if not isinstance(value, dict):
@@ -105,7 +105,7 @@ def read_sealed(path: Path | str, schema: int) -> dict:
     value = read_json(path)
     if value.get("schema") != schema:
         what = f"schema {value.get('schema')}, this version reads {schema}"
-        raise UserError(str(path), what, "run the stage that makes it again")
+        raise UserError(str(path), what, "run `dvc repro`, which makes it again")
     if digest({k: v for k, v in value.items() if k != "seal"}) != value.get("seal"):
         raise UserError(str(path), "changed since it was written", "run its stage again")
     return value
@@ -129,7 +129,7 @@ def check_sha256(path: Path | str, expected: str) -> None:
         UserError: the file is missing or its bytes differ.
     """
     if not Path(path).is_file():
-        raise UserError(str(path), "no such file", "run the stage that makes it")
+        raise UserError(str(path), "no such file", "run `dvc repro`, which makes it")
     if sha256(path) != expected:
         raise UserError(
             str(path),

@@ -34,10 +34,10 @@ def warnings(findings: dict) -> list[str]:
     """What a person should know before an hour is spent, a sentence each."""
     said = []
     if findings["skipped"]:
-        said.append(f"{len(findings['skipped'])} files cannot be read and are left out")
+        said.append(f"files that cannot be read and are left out: {len(findings['skipped'])}")
     for where, kept, num in findings["copies"]:
-        if (where, kept) != ("labelled", "labelled") and where != kept:
-            said.append(f"{num} {where} images are {kept} images too and are left out")
+        if where != kept:
+            said.append(f"{where} images that are {kept} images too and are left out: {num}")
     pairs = findings["near_duplicates"]
     if pairs is None:
         said.append(f"near-duplicates were not looked for among so many images: {COMMAND} does")
@@ -45,5 +45,5 @@ def warnings(findings: dict) -> list[str]:
     held = [where for *_, one, other, _ in pairs if (where := {one, other}) & {"val", "test"}]
     across = sum(len(where) == 2 for where in held)
     if across:
-        said.append(f"{across} near-duplicates of val or test images stand in another split")
+        said.append(f"near-duplicates of val or test images in another split: {across}")
     return said

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.core.errors import UserError
+from pipeline.pages.formats import counted
 from pipeline.predict.found import shown
 from pipeline.predict.unreadable import unreadable
 
@@ -62,7 +63,7 @@ class Results:
         counts = Counter(told.answer for told in self.told).most_common()
         each = ", ".join(f"{shown(answer)} ({num:,})" for answer, num in counts)
         num = len(self.told)
-        return f"{num:,} image{'s' * (num != 1)} by {name}: {each}"
+        return f"{counted(num, 'image')} by {name}: {each}"
 
     def warnings(self) -> list[str]:
         """A line for each of the first files that cannot be read."""

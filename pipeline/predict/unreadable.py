@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.core.errors import UserError
+from pipeline.pages.formats import counted
 from pipeline.predict.found import shown
 
 SHOWN = 20  # named one by one
@@ -17,6 +18,6 @@ def unreadable(faults: dict[str, str], fix: str = "replace or remove it") -> lis
     errors = [UserError(shown(path), what, fix) for path, what in list(faults.items())[:SHOWN]]
     more = len(faults) - SHOWN
     if more > 0:
-        what = f"{more:,} more files like these ({len(faults):,} in all)"
+        what = f"{counted(more, 'more file')} like these ({len(faults):,} in all)"
         errors.append(UserError("predict", what, fix))
     return errors

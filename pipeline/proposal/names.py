@@ -7,6 +7,7 @@ from statistics import median
 from typing import NamedTuple
 
 from pipeline.core.errors import UserError
+from pipeline.pages.formats import counted
 from pipeline.sources.walk import Walk, join
 
 # of folders that hold images without labels, written in small letters and without gaps
@@ -92,7 +93,8 @@ def _unused(walk: Walk, names: list[str]) -> Iterator[str]:
         meant = MISNAMED.get(name.lower())
         fix = f"rename it to '{meant}'" if meant else f"use `--unlabelled {name}`"
         whose = "they are that split" if meant else "they have no labels"
-        yield f"'{name}' ({num:,} files) stands beside 'train' and is not used; if {whose}, {fix}"
+        held = counted(num, "file")
+        yield f"'{name}' ({held}) stands beside 'train' and is not used; if {whose}, {fix}"
 
 
 def _odd_names(classes: list[str], split: bool) -> Iterator[str]:
@@ -121,7 +123,7 @@ def _loose(walk: Walk, inside: list[str]) -> Iterator[str]:
     num = sum(not name.lower().endswith(TABLES) for name in loose)
     if num:
         yield (
-            f"{num:,} files lie outside the folders of classes and are not used; if they are "
+            f"outside the folders of classes: {counted(num, 'file')}, not used; if these are "
             "images without labels, move them into a folder 'unlabelled'"
         )
 

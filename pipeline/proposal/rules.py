@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from pipeline.pages.formats import counted
 from pipeline.proposal.facts import Facts
-from pipeline.proposal.ladder import LADDER, LEAST_STEPS, Rung
+from pipeline.proposal.ladder import LADDER, LEAST_STEPS, Rung, rungs
 
 GENERATIONS = {  # by name, with the reason for each
     "g1": "goes on from its teacher's weights, by labels and its teacher's answers",
@@ -87,18 +88,20 @@ def data(recipe: Recipe, where: Values) -> Values:
 def _size(photos: int, side: int) -> str:
     if side >= photos:
         return f"pixels: nearly all photos have {photos} or more, so nothing is lost"
+    if side >= rungs(photos)[0].side:
+        return f"pixels: nearly all photos have {photos} or more, so little is lost"
     return f"pixels: the photos have {photos}, more would leave time for too few steps"
 
 
 def _val(facts: Facts) -> str:
     if not facts.val_share:
         return f"the folder brings {facts.val:,} of its own"
-    return f"about {facts.val:,} images judge the models; they do not train"
+    return f"about {counted(facts.val, 'image')} to judge the models, not to train them"
 
 
 def _test(facts: Facts) -> str:
     if facts.test_share:
-        return f"about {facts.test:,} images for the last word, which no choice has seen"
+        return f"about {counted(facts.test, 'image')} for the last word, which no choice has seen"
     if facts.test:
         return f"the folder brings {facts.test:,} of its own"
     return "none: with so few labels each is worth more in training"
@@ -132,7 +135,7 @@ def training(recipe: Recipe) -> Values:
         "num_ops": Because(2, "operations of RandAugment on an image"),
         "magnitude": Because(10, "of 30, the best of three in the digits' study"),
         "keep": Because("last", "what is best on few val images is lucky"),
-        "evaluate_every": Because(max(1, steps // EVALUATIONS), "steps: a curve of five points"),
+        "evaluate_every": Because(steps // EVALUATIONS, "steps: a curve of five points"),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Iterator
+from math import prod
 
 from pipeline.core import machine
 from pipeline.pages.formats import counted
@@ -27,10 +28,11 @@ WITH_WEIGHTS = """
 def found(place: Place) -> Iterator[str]:
     """What stands in the folder, what was taken for what, and what a person should look at."""
     headers, names = place.headers, place.names
-    yield f"{place.listing.root}: {len(place.listing.files):,} files"
-    for title, counts in (("pixels", _sizes(headers.sizes)), ("kinds", headers.kinds)):
-        shown = _some([f"{name} {num}" for name, num in counts.most_common()])
-        yield f"{title} of {headers.sizes.total()} of them: {shown}"
+    yield f"{place.listing.root}: {counted(len(place.listing.files), 'file')}"
+    looked = headers.sizes.total()
+    of = "" if looked == len(place.listing.files) else f" of {looked:,} of them"
+    yield f"pixels{of}: {_sizes(headers.sizes)}"
+    yield f"kinds{of}: {_counts(headers.kinds)}"
     yield from names.notes
     few = [f"{name} {num}" for name, num in place.found.training.items() if num < FEW]
     if few:
@@ -45,8 +47,17 @@ def _some(words: list[str]) -> str:
     return ", ".join([*words[:SHOWN], *more])
 
 
-def _sizes(sizes: Counter) -> Counter:
-    return Counter({f"{width}x{height}": num for (width, height), num in sizes.items()})
+def _counts(counts: Counter) -> str:
+    return _some([f"{name} {num}" for name, num in counts.most_common()])
+
+
+def _sizes(sizes: Counter) -> str:
+    """Each with its number; where there are many, the smallest and the largest."""
+    named = {size: f"{size[0]}x{size[1]}" for size in sorted(sizes, key=prod)}
+    if len(sizes) <= SHOWN:
+        return _counts(Counter({named[size]: num for size, num in sizes.items()}))
+    smallest, *_, largest = named.values()
+    return f"{smallest} to {largest}, of {len(sizes):,} sizes"
 
 
 def times(made: Proposal) -> str:

@@ -89,7 +89,7 @@ def calibrate(model: Measured) -> Calibration:
         fold = _halves(labels)
         fits = [_fit(logits[fold != f], labels[fold != f]) for f in (0, 1)]
         how = (
-            "Test was not read: each half of val is shown with the T fitted on the other half. "
+            "Shown on val: each half of it with the T fitted on the other half. "
             f"The model is served with T = {served:.2f}, fitted on all of val."
         )
     before, nll = binned(softmax(logits, axis=1), labels), negative_log_likelihood(logits, labels)

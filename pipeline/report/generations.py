@@ -27,7 +27,8 @@ def _test(results: Results) -> str:
     """What became of the test images."""
     if results.split == "test":
         return "Selection used val; test was read once, here."
-    return "There are no test images." if results.experiment.test else "Test was not read."
+    there = all(data.images("test") for data in results.data)
+    return "Test was not read." if there else "There are no test images."
 
 
 def _row(results: Results, name: str) -> dict:

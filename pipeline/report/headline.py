@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from pipeline.pages.formats import counted
 from pipeline.report import continual
 from pipeline.report.gate import RULE
@@ -38,11 +40,19 @@ def headline(results: Results) -> dict:
         "ships": results.ships,
         "refused": None if results.ships == final else final,
         "model": results.measured[results.ships],
+        "guess": _guess(results.measured[results.ships]),
         "why": results.verdict.why,
         "rule": RULE,
         "champion": results.champion,
         "tiles": tiles(results),
     }
+
+
+def _guess(model: Measured) -> float | None:
+    """The share that always answering the most frequent class has right, 0..1, where the model may
+    be no better: its interval does not begin above that."""
+    most = float(np.bincount(model.shown.labels.numpy()).max() / len(model.shown.labels))
+    return most if model.shown.interval[0] <= most else None
 
 
 def tiles(results: Results) -> list[Tile]:

@@ -6,8 +6,13 @@ from pipeline.core.errors import UserError
 from pipeline.core.lineage import Lineage
 
 
-def closing_table(lineage: Lineage, metrics: Mapping[str, float], verdict: Mapping) -> str:
+def closing_table(
+    lineage: Lineage, metrics: Mapping[str, float], verdict: Mapping, unread: str = "not read"
+) -> str:
     """A table for a terminal from `report/metrics.json`'s numbers, and the gate's words.
+
+    Args:
+        unread: what to say in the place of a test accuracy that is not there.
 
     Raises:
         UserError: they lack a model of the lineage.
@@ -17,16 +22,16 @@ def closing_table(lineage: Lineage, metrics: Mapping[str, float], verdict: Mappi
         what = f"has no numbers of '{missing[0]}'"
         raise UserError("report/metrics.json", what, "run `dvc repro` to report it")
     rows = [("model", "taught by", "weights", "val acc (95 %)", "test acc")]
-    rows += [_row(name, entry.taught_by, metrics) for name, entry in lineage.entries.items()]
+    rows += [_row(name, lineage[name].taught_by, metrics, unread) for name in lineage]
     return f"{aligned(rows)}\n\n" + "\n".join(verdict["sentences"])
 
 
-def _row(name: str, taught_by: str, metrics: Mapping[str, float]) -> tuple[str, ...]:
+def _row(name: str, taught_by: str, metrics: Mapping[str, float], unread: str) -> tuple[str, ...]:
     low, high = metrics[f"val_acc_low/{name}"], metrics[f"val_acc_high/{name}"]
     val = f"{metrics[f'val_acc/{name}']:.4f} ({low:.3f}-{high:.3f})"
     test = metrics.get(f"acc/{name}")
     weights = f"{metrics[f'num_parameters/{name}']:,.0f}"
-    return name, taught_by, weights, val, "not read" if test is None else f"{test:.4f}"
+    return name, taught_by, weights, val, unread if test is None else f"{test:.4f}"
 
 
 def aligned(rows: list[tuple[str, ...]]) -> str:

@@ -1,4 +1,5 @@
-"""What params.yaml no longer names: models, data of tasks and pseudo-labels left on disk."""
+"""What params.yaml no longer names: models, data of tasks and pseudo-labels left on disk; and what
+is kept to save time."""
 
 import shutil
 from pathlib import Path
@@ -35,9 +36,19 @@ def _in_use(folder: Path) -> bool:
     return False
 
 
-def clean(lineage: Lineage) -> list[Path]:
-    """Remove the orphans; returns what was removed. DVC's cache keeps its copies."""
-    removed = orphans(lineage)
+def caches() -> dict[Path, int]:
+    """Bytes of each cache that is there and that no process uses: decoded images of a folder, what
+    near-duplicates are found by. Whoever misses one makes it again."""
+    kept = machine.root() / ".lineage"
+    there = [path for path in sorted(kept.glob("decoded/*")) if not _in_use(path)]
+    there += sorted(kept.glob("alike/*"))
+    return {path: sum(f.stat().st_size for f in [path, *path.rglob("*")]) for path in there}
+
+
+def clean(lineage: Lineage, with_caches: bool = False) -> list[Path]:
+    """Remove the orphans, and the caches if asked; returns what was removed. DVC's cache keeps its
+    copies of what stages made."""
+    removed = orphans(lineage) + (list(caches()) if with_caches else [])
     for path in removed:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return removed

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.core.errors import UserError
+from pipeline.pages.formats import counted
 from pipeline.sources.images import Images
 from pipeline.sources.listing import shortened
 
@@ -81,7 +82,7 @@ def _leaks(images: Images, pairs: list[tuple[int, int]], place: np.ndarray) -> l
         both = [(row, first) for row, first in pairs if place[first] == number < place[row] < 3]
         if both:
             some = ", ".join(f"{images.path[r]} = {images.path[f]}" for r, f in both[:3])
-            what = f"{len(both)} {name} images are among the training images: {some}"
+            what = f"{counted(len(both), f'{name} image')} among the training images: {some}"
             what += ", ..." if len(both) > 3 else ""
             fix = "remove these, or set data.on_duplicate: remove"
             errors.append(UserError("data", what, fix))

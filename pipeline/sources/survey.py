@@ -7,6 +7,7 @@ from typing import Protocol
 
 from pipeline.core.block import LabelsPerClass
 from pipeline.core.errors import UserError
+from pipeline.pages.formats import counted
 from pipeline.sources import SOURCES
 from pipeline.sources.images import Found
 from pipeline.sources.options import Data
@@ -71,8 +72,8 @@ def _there(found: Found, data: Data, classes: list[str]) -> Iterator[str]:
     counts = [f"{name} {found.training[name]:,}" for name in classes[:SHOWN]]
     counts += [f"and {len(classes) - SHOWN} more classes"] if len(classes) > SHOWN else []
     num = sum(found.training[name] for name in classes)
-    held = [f"{sum(of.values()):,} {name} images" for name, of in found.held.items()]
-    parts = [f"{num:,} labelled images ({', '.join(counts)})", *held]
+    held = [f"{counted(sum(of.values()), f'{name} image')}" for name, of in found.held.items()]
+    parts = [f"{counted(num, 'labelled image')} ({', '.join(counts)})", *held]
     yield f"{data.root}: {', '.join([*parts, f'{found.unlabelled:,} without a label'])}"
     if found.ignored:
         left = ", ".join(f"{num:,} {kind}" for kind, num in found.ignored.items())
@@ -85,8 +86,8 @@ def _costs(found: Found, data: Data) -> Iterator[str]:
     if val < FEW_VAL:
         margin = 196 * (0.8 * 0.2 / max(1, val)) ** 0.5
         yield (
-            f"about {val} val images: an accuracy of 80 % measured on them is uncertain by "
-            f"{margin:.0f} points, and the gate refuses only students that are far worse; "
+            f"about {counted(val, 'val image')}: an accuracy of 80 % measured on them is uncertain "
+            f"by {margin:.0f} points, and the gate refuses only students that are far worse; "
             "`python -m pipeline cross-validate` measures on every labelled image"
         )
     if not data.test and "test" not in found.held:

@@ -46,7 +46,7 @@ def bring(config: ModelConfig, dataset: Dataset, run: Run) -> dict:
     height, width = card["image_shape"][1:]
     if not network.image_size and dataset.image_shape[1:] != (height, width):
         network.image_size = height
-    card = {key: value for key, value in card.items() if key not in ("seal", "memory_sha256")} | {
+    card = {key: value for key, value in card.items() if key != "seal"} | {
         "name": config.name,
         "network": card["network"] | {"image_size": network.image_size},
         "heads": [{"task": "base", "classes": dataset.classes}],

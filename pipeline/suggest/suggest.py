@@ -67,7 +67,7 @@ def left(paths: Sequence[str], named: Collection[str], request: Request) -> np.n
     """
     rows = [row for row, path in enumerate(paths) if path not in named]
     if len(rows) < request.num:
-        what = f"{request.num} are asked for, {len(rows)} images without labels are left"
+        what = f"{request.num} are asked for, images without labels that are left: {len(rows)}"
         if len(rows) < len(paths):
             what += f" ({len(paths) - len(rows)} of {len(paths)} are suggested already)"
         fix = f"ask for {len(rows)} at most" if rows else "label those, and prepare them"

@@ -13,6 +13,7 @@ from pipeline.commands import cross_validate
 from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.data import store
+from pipeline.report.intervals import wilson
 
 
 def values(**changes) -> dict:
@@ -72,6 +73,34 @@ def test_every_fold_is_val_once_and_the_table_counts_all_of_them(here, capsys):
         assert float(rows[name][1]) == pytest.approx(share / num, abs=1e-4)
         assert len(rows[name]) == 5, "the accuracy, its interval, and one of each fold"
     assert said[-1].startswith(f"on {num} labelled images")
+
+
+def test_interval_and_accuracy_are_of_all_folds_together():
+    *_, row, _, closing = cross_validate._table([40, 60], {"g1": [39, 41]}).splitlines()
+    low, high = wilson(80, 100)
+    assert row.split() == ["g1", "0.8000", f"({low:.3f}-{high:.3f})", "0.975", "0.683"]
+    assert closing.startswith("on 100 labelled images")
+
+
+def test_tasks_are_left_out_and_a_model_takes_its_parents_along(tiny):
+    names = cross_validate._models(tiny, None)
+    assert "t1" not in names and {"teacher", "g1", "g2", "b1", "m1"} <= set(names)
+    assert cross_validate._models(tiny, "g2") == ["teacher", "g1", "g2"]
+
+
+def test_a_fold_is_no_experiment_and_its_failure_ends_it(tmp_path, monkeypatch):
+    seen = {}
+
+    def run(command, **how):
+        seen.update(how, stages=command[command.index("--quiet") + 1 :])
+        return argparse.Namespace(returncode=3)
+
+    monkeypatch.setattr(cross_validate.subprocess, "run", run)
+    monkeypatch.setenv("LINEAGE_TRACKING", "on")
+    with pytest.raises(SystemExit, match="3"):
+        cross_validate._reproduce(tmp_path, ["teacher", "student@g1", "teacher"])
+    assert seen["stages"] == ["teacher", "student@g1"] and seen["cwd"] == tmp_path
+    assert seen["env"].items() >= {"LINEAGE_TRACKING": "off"}.items()
 
 
 def test_a_model_alone_is_trained_with_what_it_comes_from(here, capsys):

@@ -41,6 +41,14 @@ def test_each_file_is_found_once_in_order(folder, given, expected):
     assert found.files(given) == expected
 
 
+def test_folders_are_searched_in_the_order_of_their_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in "hbdfaceg":
+        Path("many", name).mkdir(parents=True)
+        Path("many", name, "x.jpg").touch()
+    assert found.files(["many"]) == [f"many/{name}/x.jpg" for name in "abcdefgh"]
+
+
 def test_a_file_whose_name_is_a_pattern_is_that_file(folder):
     (folder / "photos/[1].jpg").touch()
     assert found.files(["photos/[1].jpg"]) == ["photos/[1].jpg"]
@@ -50,6 +58,8 @@ def test_links_to_files_count_and_links_to_folders_are_not_followed(folder):
     os.symlink(folder / "photos", folder / "empty/round")
     os.symlink(folder / "photos/a.jpg", folder / "empty/a.jpg")
     assert found.files(["empty"]) == ["empty/a.jpg"]
+    os.symlink("nowhere", folder / "gone.jpg")
+    assert found.files(["gone.jpg"]) == ["gone.jpg"], "to be told with what cannot be read"
 
 
 def test_everything_that_is_not_there_is_said_at_once(folder):

@@ -3,20 +3,23 @@
 import csv
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, tiny_values, write_params
 from PIL import Image
 
 from pipeline.__main__ import main
 from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.data import tasks
-from pipeline.predict import Predictor
+from pipeline.predict import Predictor, answers, model
+from pipeline.predict.predictor import Part
+from pipeline.predict.results import Results
 
 
 @pytest.fixture
@@ -65,6 +68,14 @@ def test_a_line_an_image_and_the_counts(images, capsys, top):
     assert counts == {name: str(said.count(name)) for name in set(said)}
 
 
+def test_the_most_frequent_answer_is_named_first_and_one_image_is_one():
+    results = Results(["a", "b"])
+    results.add(Part(["1"], np.array([[0.9, 0.1]]), {}))
+    assert results.closing("g1") == "1 image by g1: a (1)"
+    results.add(Part(["2", "3"], np.array([[0.1, 0.9]] * 2), {}))
+    assert results.closing("g1") == "3 images by g1: b (2), a (1)"
+
+
 def test_the_csv_has_a_row_an_image_and_lines_are_not_printed(images, tmp_path, capsys):
     out = tmp_path / "new folder" / "é.csv"
     predict(images, "--csv", out, "--top", 2)
@@ -77,6 +88,18 @@ def test_the_csv_has_a_row_an_image_and_lines_are_not_printed(images, tmp_path, 
         first, second = np.argsort(-told, kind="stable")[:2]
         assert row[1::2] == [classes[first], classes[second]]
         np.testing.assert_allclose([float(p) for p in row[2::2]], told[[first, second]], atol=1e-6)
+
+
+def test_equals_are_ranked_in_the_order_of_the_classes_and_a_path_keeps_its_bytes():
+    table = answers.Table([str(number) for number in range(50)], 99, False)
+    probs = np.tile(np.array([0.01, 0.03], dtype=np.float32), 25)[None]
+    told = [
+        *(f"{n},0.030000" for n in range(1, 50, 2)),
+        *(f"{n},0.010000" for n in range(0, 50, 2)),
+    ]
+    assert table.header().count(b"probability") == 50
+    row = table.rows(Part([os.fsdecode(b"\xff.png")], probs, {}))
+    assert row == b"\xff.png," + ",".join(told).encode() + b"\n"
 
 
 def test_the_csv_has_every_class_if_all_are_asked_for(images, tmp_path):
@@ -148,6 +171,13 @@ def test_images_are_sorted_from_a_probability_on(images, tmp_path, capsys, word)
     assert f"{done} 5 to {tmp_path / 'to'}; 5 left" in capsys.readouterr().out
 
 
+def test_classes_that_are_no_names_of_folders_are_refused_before_an_answer(images, monkeypatch):
+    monkeypatch.setattr(model.Model, "block", lambda *_: (["a/b"] * 8, slice(0, 8)))
+    monkeypatch.setattr(Predictor, "stream", None)
+    with pytest.raises(UserError, match="the class 'a/b' cannot be the name of a folder"):
+        predict(images, "--move-to", "to")
+
+
 def test_the_model_is_the_one_asked_for(images, capsys, tmp_path):
     asked = {"g1": "g1", "m1-teacher": "m1-teacher", "models/teacher": "teacher", None: ships()}
     seen = {}
@@ -173,6 +203,35 @@ def test_a_model_that_is_not_there_is_one_line(images, tmp_path, monkeypatch):
         predict(images, "--model", "g1")
     with pytest.raises(UserError, match="verdict.json: no such file"):
         predict(images, "--model", "champion")
+
+
+@pytest.fixture
+def apart(chain, images, monkeypatch) -> Path:
+    """The images; the working folder is a project that the test may change."""
+    monkeypatch.chdir(chain)
+    return images
+
+
+@pytest.mark.parametrize("other", ["final", "classes", None])
+def test_that_params_ask_for_other_models_by_now_is_said(apart, capsys, other):
+    values = tiny_values()
+    if other == "final":
+        assert ships() == "g2"
+        del values["generations"]["g2"]
+        values |= {"tasks": {}, "final": "g1"}
+    if other == "classes":
+        values["data"]["classes"] = values["data"]["classes"][::-1]
+    write_params(Path.cwd(), values)
+    predict(apart)
+    said = capsys.readouterr()
+    assert f"10 images by {ships()}: " in said.out
+    assert (f"note: {ships()}, which ships by" in said.err) == bool(other)
+
+
+def test_what_ships_but_is_not_here_is_to_be_trained(apart):
+    shutil.rmtree(f"models/{ships()}")
+    with pytest.raises(UserError, match=f"models/{ships()}: ships by .*, but is not here; fix: ru"):
+        predict(apart)
 
 
 def test_without_a_registry_what_ships_is_the_champion_and_that_is_said(images, capsys):

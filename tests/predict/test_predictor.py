@@ -125,6 +125,14 @@ def test_many_files_are_answered_in_order_a_part_at_a_time(files, monkeypatch):
     np.testing.assert_allclose(twice, whole[[4, 2, 4]], atol=1e-6)
 
 
+def test_larger_images_are_fewer_at_a_time_within_the_network_or_without():
+    def asked(side: int, within: int) -> int:
+        card = {"image_shape": [1, side, side], "network": {"image_size": within}}
+        return model.Model(card, None).at_a_time
+
+    assert asked(8, 224) == asked(224, 8) < asked(8, 0)
+
+
 def test_no_more_than_two_parts_are_decoded_ahead(files, monkeypatch):
     read, real = [], Predictor._read
     monkeypatch.setattr(Predictor, "_read", lambda s, p: read.append(p) or real(s, p))
@@ -148,6 +156,9 @@ def test_files_that_cannot_be_read_are_named_at_once_and_the_others_answered(fil
     lines = caught.value.lines
     assert len(lines) == 21 and lines[0].startswith(f"error: {broken[0]}: is no image")
     assert lines[-1].startswith("error: predict: 6 more files like these (26 in all)")
+    with pytest.raises(UserError) as caught:
+        predictor(broken[:20])
+    assert len(caught.value.lines) == 20
 
 
 def test_no_files_give_no_rows(files):

@@ -41,6 +41,9 @@ def test_files_move_to_their_class_by_free_names(files):
 def test_copies_leave_the_files_where_they_are(files):
     assert sorting.sort(told(files, "ccd"), "to", True, 0.0) == "copied 3 to to"
     assert there() == SORTED | {path: path for path in files}
+    os.symlink("b.jpg", "two/link.jpg")
+    assert sorting.sort(told(["two/link.jpg"], "c"), "to", True, 0.0) == "copied 1 to to"
+    assert Path("to/cat/link.jpg").read_text() == "two/b.jpg"
 
 
 @pytest.mark.parametrize("copies", [True, False])
@@ -60,6 +63,8 @@ def test_what_is_less_certain_stays(files):
     certain = [*told(files[:1], "c", 0.9), *told(files[1:], "cd", 0.8999)]
     assert sorting.sort(certain, "to", False, 0.9) == "moved 1 to to; 2 left, under 90%"
     assert there("to") == {"to/cat/a.jpg": "one/a.jpg"}
+    surer = told(["two/b.jpg"], "d", 0.95)
+    assert sorting.sort(surer, "to", False, 0.9) == "moved 1 to to; 0 left, under 90%"
 
 
 def test_a_file_of_its_classs_folder_stays_and_one_of_another_moves(files):

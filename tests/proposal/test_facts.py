@@ -38,3 +38,5 @@ def test_hidden_labels_are_images_without():
     made = facts(Found({"cat": 100, "dog": 100}, unlabelled=7), HEADERS, 10)
     assert (made.labelled, made.unlabelled, made.val) == (20, 7 + 160 - 20, 40)
     assert made.labels_per_class == 10
+    few = facts(Found({"cat": 10, "dog": 10}), HEADERS, 99)
+    assert (few.labelled, few.unlabelled) == (16, 0)

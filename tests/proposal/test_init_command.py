@@ -14,6 +14,7 @@ from pipeline.core.errors import UserError
 from pipeline.core.yaml_file import read
 from pipeline.params.check import load
 from pipeline.proposal import propose as proposing
+from pipeline.proposal.place import look
 from pipeline.proposal.rehearsal import Pace
 
 
@@ -57,6 +58,7 @@ def test_a_folder_becomes_a_params_file_that_check_likes(photos, clocked, capsys
     params = load()
     assert params.data.size == 16 and params.data.unlabelled == ["unlabelled"]
     assert {shape[1:] for _, shape in clocked} == {(3, 16, 16)}
+    assert len(clocked) <= 4, "each rung is tried once, and only those near the choice"
     text = (photos.parent / "params.yaml").read_text()
     assert text.startswith("# A proposal for photos: 20 labelled images of 2 classes, 40 without")
 
@@ -93,6 +95,26 @@ def test_minutes_set_the_steps_and_the_sum_of_the_stages(photos, clocked, capsys
         told = float(seconds[0]) * {"s": 1, "min": 60}[seconds[1]]
         assert told <= 60 * float(minutes) * 1.01
     assert 0 < steps["1"] < steps["2"]
+
+
+def test_images_are_counted_split_by_split(photos, clocked, monkeypatch):
+    (photos / "train").mkdir()
+    for name in ("cat", "dog"):
+        (photos / name).rename(photos / "train" / name)
+    for split, numbers in {"val": (0, 1), "test": (2, 3, 4)}.items():
+        (photos / split / "cat").mkdir(parents=True)
+        for number in numbers:
+            (photos / f"train/cat/{number}.png").rename(photos / f"{split}/cat/{number}.png")
+    seen = set()
+
+    def stages(params, counts, speed):
+        seen.add(counts)
+        return {"all": float(params.training.steps)}
+
+    monkeypatch.setattr(proposing.times, "stages", stages)
+    place = look(photos)
+    proposing.propose(place, "all", 1.0, 0.1)
+    assert [(of.files, of.val, of.test, of.unlabelled) for of in seen] == [(60, 2, 3, 40)]
 
 
 def test_too_few_minutes_are_an_error_that_says_how_many(photos, clocked):
@@ -146,3 +168,11 @@ def test_the_proposed_chain_runs(photos, clocked, monkeypatch, capsys):
         student.main([name])
     report.main()
     assert "ships" in (photos.parent / "report/data/verdict.json").read_text()
+
+
+def test_a_folder_that_is_not_there_is_said_before_a_file_that_is(photos, clocked, capsys):
+    (photos.parent / "params.yaml").write_text("seed: 7\n")
+    with pytest.raises(UserError, match="photo: no such folder"):
+        main(["init", "photo"])
+    with pytest.raises(UserError, match=r"params.yaml: is there"):
+        main(["init", "photos"])

@@ -73,6 +73,7 @@ def test_folders_of_classes_win_over_a_table_which_is_asked_about(tmp_path):
         (["a/1.png"], "path,label\na/1.png,cat\n", [], "labels.csv: names 1 classes"),
         (["a/1.png"], "path,lable\na/1.png,cat\n", [], "no column is called 'label'"),
         (["a/1.png"], "path,label\na/1.png,cat\na/2.png,dog\n", [], "labels.csv:3"),
+        (["a/1.png"], "path,label\na/1.png,cat\na/1.png\na/1.png,dog\n", [], "labels.csv:3"),
     ],
 )
 def test_what_cannot_be_used_is_an_error(tmp_path, paths, table, unlabelled, said):

@@ -53,18 +53,22 @@ def test_what_a_person_says_is_without_labels_is_no_class_and_no_question(tmp_pa
     seen = names.read(walk, ["dump"])
     assert (seen.classes, seen.unlabelled) == (["cat", "cow", "dog"], ["dump"])
     assert (seen.notes, seen.doubts) == ([], [])
+    seen = names.read(tree(tmp_path, unsorted=2), ["dump", "unsorted"])
+    assert (seen.unlabelled, seen.notes) == (["dump", "unsorted"], [])
 
 
 def test_classes_stand_within_the_splits_and_what_stands_beside_is_asked_about(tmp_path):
     walk = tree(
-        tmp_path, train__cat=2, train__dog=2, test__cat=1, test__cow=1, more=7, valid__cat=1
+        tmp_path, train__cat=2, train__dog=2, test__cat=1, test__cow=1, more=7, Valid__cat=1, todo=1
     )
     seen = names.read(walk)
-    assert seen.classes == ["cat", "cow", "dog"] and seen.unlabelled == []
+    assert seen.classes == ["cat", "cow", "dog"] and seen.unlabelled == ["todo"]
     assert [doubt.split(";")[1].strip() for doubt in seen.doubts] == [
-        "if they have no labels, use `--unlabelled more`",
         "if they are that split, rename it to 'val'",
+        "if they have no labels, use `--unlabelled more`",
     ]
+    assert names.has_classes(walk) and not names.has_classes(tree(tmp_path / "b", train=1, test=1))
+    assert "classes: 7 files" in names.read(tree(tmp_path, _=3, train=4)).doubts[-1]
 
 
 def test_a_class_with_the_name_of_a_split_is_asked_about(tmp_path):
@@ -74,10 +78,10 @@ def test_a_class_with_the_name_of_a_split_is_asked_about(tmp_path):
 
 def test_loose_files_are_counted_but_for_tables(tmp_path):
     walk = tree(tmp_path, cat=2, dog=2, _=3)
-    (tmp_path / "labels.csv").touch()
+    (tmp_path / "labels.CSV").touch()
     said = names.read(walk).doubts
-    assert said[0] == "'labels.csv' is not used; if it has labels, name it in data.manifest"
-    assert said[1].startswith("3 files lie outside the folders of classes and are not used")
+    assert said[0] == "'labels.CSV' is not used; if it has labels, name it in data.manifest"
+    assert said[1].startswith("outside the folders of classes: 3 files, not used")
 
 
 def test_fewer_than_two_classes_are_an_error_that_knows_of_folders_below(tmp_path):

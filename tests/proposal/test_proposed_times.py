@@ -14,7 +14,7 @@ COUNTS = Counts(files=1_000, val=50, test=70, unlabelled=800)
 
 @pytest.fixture
 def params(monkeypatch) -> Params:
-    monkeypatch.setenv("LINEAGE_THREADS", "2")
+    monkeypatch.setenv("LINEAGE_THREADS", "5")
     return Params.model_validate(real_values())
 
 
@@ -28,7 +28,7 @@ def test_every_stage_is_what_it_does(params):
         "report",
         "DVC",
     ]
-    assert made["prepare"] == pytest.approx(2 + 1_000 * 0.01 / 2)  # two cores
+    assert made["prepare"] == pytest.approx(2 + 1_000 * 0.01 / 5)  # five cores
     assert made["teacher"] == pytest.approx(2 + 400 * 0.1 + evaluations)
     assert made["student@g2"] == pytest.approx(2 + 400 * 0.3 + evaluations)
     assert made["pseudo_label@g3"] == pytest.approx(2 + 850 * 0.001)

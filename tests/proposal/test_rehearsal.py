@@ -54,12 +54,38 @@ def test_a_fine_tuning_and_a_number_of_steps_are_not_rehearsed(tmp_path, monkeyp
 def test_the_machines_settings_are_those_of_the_project(tmp_path, monkeypatch, quick):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LINEAGE_THREADS")
-    (tmp_path / "machine.yaml").write_text("threads: 1\ndevice: cpu\n")
+    monkeypatch.setattr(os, "getloadavg", lambda: (99.0, 0.0, 0.0))  # else one thread is tried
+    (tmp_path / "machine.yaml").write_text("threads: 2\ndevice: cpu\n")
     seen = []
-    learn = rehearsal.learn
-    monkeypatch.setattr(rehearsal, "learn", lambda job: [seen.append(job.run), learn(job)])
-    rehearsal.rehearse(params(), IMAGES)
-    assert {run.machine.threads for run in seen} == {1}
+
+    def timed(self, name, num):
+        seen.append(self.settings.threads)
+        return 3.0
+
+    monkeypatch.setattr(rehearsal.Rehearsal, "_timed", timed)
+    monkeypatch.setattr(rehearsal.Rehearsal, "answers", lambda *_: (1.0, 1.0))
+    assert rehearsal.rehearse(params(), IMAGES).step["g1"] == 3.0 and set(seen) == {2}
+
+
+def test_a_step_is_timed_after_as_many_to_warm_up(monkeypatch):
+    """Three parts of four steps, an evaluation after each; the clock of the last two shows 12 s."""
+    moments = []
+
+    def learn(job):
+        recipe = job.config.training
+        for step in range(recipe.evaluate_every, recipe.steps + 1, recipe.evaluate_every):
+            job.run.tracker.metrics({}, step)
+
+    def seconds(first, last, device):
+        return 6.0 * (moments.index(last) - moments.index(first))
+
+    monkeypatch.setattr(rehearsal, "learn", learn)
+    monkeypatch.setattr(
+        rehearsal.stopwatch, "now", lambda: moments.append(len(moments)) or moments[-1]
+    )
+    monkeypatch.setattr(rehearsal.stopwatch, "seconds", seconds)
+    tried = rehearsal.Rehearsal(params(), None, rehearsal.Machine(device="cpu"))
+    assert tried._timed("teacher", 4) == 12 / 8
 
 
 def test_the_clock_is_the_one_that_others_do_not_move():
@@ -78,6 +104,28 @@ def test_models_that_do_the_same_are_tried_once(tmp_path, monkeypatch, quick):
     monkeypatch.setattr(rehearsal, "learn", lambda job: [tried.append(job.config.name), learn(job)])
     pace = rehearsal.rehearse(Params.model_validate(values), IMAGES)
     assert set(tried) == {"teacher", "g1"} and pace.step["g2"] == pace.step["g1"]
+
+
+def test_other_methods_and_labels_of_a_teacher_are_other_work():
+    values = tiny_values()
+    spec = {"network": "small_cnn", "width": 0.25, "training": {"batch_size": 8}}
+    values["teacher"] = spec
+    values["generations"]["g1"] = spec | {"teacher": "teacher"}
+    values["generations"]["g2"] = spec | {"teacher": "g1", "methods": {"fixmatch": {}}}
+    tried = rehearsal.Rehearsal(Params.model_validate(values), None, None)
+    assert len({str(tried._work(name)) for name in ("teacher", "g1", "g2")}) == 3
+
+
+def test_labels_are_timed_as_they_are_given_and_measuring_in_full_precision(tmp_path, monkeypatch):
+    ways, label = [], object()
+    monkeypatch.setattr(rehearsal.checkpoint, "load", lambda *_: (None, None))
+    monkeypatch.setattr(rehearsal.checkpoint, "pixels", lambda _: 64)
+    monkeypatch.setattr(rehearsal.machine, "configure", lambda *_: label)
+    monkeypatch.setattr(rehearsal.evaluate, "infer", lambda _, images, way: ways.append(way))
+    clock = lambda *_, **__: 256.0 if ways[-1] is label else 512.0  # noqa: E731
+    monkeypatch.setattr(rehearsal.stopwatch, "seconds", clock)
+    settings = rehearsal.Machine(device="cpu")
+    assert rehearsal.Rehearsal(None, None, settings).answers(IMAGES) == (1.0, 2.0)
 
 
 @pytest.mark.parametrize(("load", "threads", "quicker"), [(9.0, 2, 1.5), (9.0, 1, 1), (0.1, 2, 1)])

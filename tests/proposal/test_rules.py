@@ -1,6 +1,7 @@
 """For whatever images, what is proposed is a params.yaml that passes every check."""
 
 import re
+from collections import Counter
 
 import pytest
 from conftest import ROOT
@@ -63,6 +64,7 @@ def test_every_proposal_passes_the_checks(tmp_path, side, labels, classes, unlab
         assert params.data.size <= side
         assert params.learns_from_unlabelled == bool(unlabelled)
         assert params.training.steps == steps
+        assert params.training.shift == max(1, params.data.size // 8)
 
 
 def test_every_value_has_a_reason_in_a_sentence_and_every_required_key_is_there():
@@ -108,6 +110,19 @@ def test_splits_that_the_source_brings_are_named(tmp_path):
     params = written(tmp_path, Recipe(known, LADDER[-1], 100))
     assert (params.data.val, params.data.test, params.report.test) == (0.0, 0.0, True)
     assert not written(tmp_path, Recipe(some(), LADDER[-1], 100)).report.test
+    params = written(tmp_path, Recipe(some(labels=10_000), LADDER[-1], 100))
+    assert (params.data.val, params.data.test, params.report.test) == (0.1, 0.1, True)
+
+
+def test_each_generation_goes_on_from_the_one_before_and_the_last_is_final(tmp_path):
+    params = written(tmp_path, Recipe(some(), LADDER[-1], 100))
+    assert [params.parent(name) for name in ("g1", "g2")] == ["teacher", "g1"]
+    assert params.final == "g2" and params.generations["g1"].init == "teacher"
+    for rung in LADDER[2:4]:
+        made = written(tmp_path, Recipe(some(), rung, 100))
+        built = [made.config(name) for name in ("teacher", "g2")]
+        assert [(of.network, of.width) for of in built] == 2 * [(rung.network, rung.width)]
+    assert written(tmp_path, Recipe(some(unlabelled=0), LADDER[-1], 100)).final == "teacher"
 
 
 def test_labels_that_are_to_be_hidden_stay_hidden(tmp_path):
@@ -145,3 +160,29 @@ def test_values_are_plain_yaml(tmp_path):
     values = rules.recipe_values(Recipe(known, LADDER[-1], 100), where(known))
     (tmp_path / "params.yaml").write_text(page.text(values, "head"))
     assert read(tmp_path / "params.yaml").values == plain(values)
+
+
+@pytest.mark.parametrize(
+    ("photos", "side", "why"),
+    [
+        (64, 64, "nearly all photos have 64 or more, so nothing is lost"),
+        (65, 64, "nearly all photos have 65 or more, so little is lost"),
+        (65, 48, "the photos have 65, more would leave time for too few steps"),
+    ],
+)
+def test_the_size_is_explained_by_time_only_where_time_decides(photos, side, why):
+    rung = next(rung for rung in LADDER if rung.side == side)
+    known = some(side=photos)
+    size = rules.data(Recipe(known, rung, LEAST_STEPS), where(known))["size"]
+    assert size.value == side and size.why == f"pixels: {why}"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "words"),
+    [
+        ({(20, 16): 3, (8, 9): 4}, "8x9 4, 20x16 3"),
+        ({(30 + n, 40): 1 for n in range(7)}, "30x40 to 36x40, of 7 sizes"),
+    ],
+)
+def test_sizes_are_counted_or_a_range_where_there_are_many(sizes, words):
+    assert said._sizes(Counter(sizes)) == words

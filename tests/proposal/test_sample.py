@@ -19,13 +19,19 @@ def test_the_side_is_one_that_nearly_all_images_have(tmp_path):
     assert sample.headers(tmp_path, [*paths[:5], small]).side == 8
 
 
-def test_kinds_sizes_and_broken_files_are_told_apart(tmp_path):
+def _silent(path: str):
+    raise EOFError
+
+
+def test_kinds_sizes_and_broken_files_are_told_apart(tmp_path, monkeypatch):
     paths = [save(tmp_path, "a.png", 8, 8), save(tmp_path, "b.jpg", 8, 8, "L")]
     (tmp_path / "text.jpg").write_text("no image")
     seen = sample.headers(tmp_path, [*paths, "text.jpg", "absent.jpg"])
     assert seen.sizes == {(8, 8): 2} and seen.kinds == {"PNG RGB": 1, "JPEG L": 1}
     assert list(seen.bad) == ["text.jpg", "absent.jpg"] and seen.colour
     assert not sample.headers(tmp_path, [paths[1]]).colour
+    monkeypatch.setattr(sample, "opened", _silent)
+    assert sample.headers(tmp_path, paths[:1]).bad == {paths[0]: "broken"}
 
 
 def test_a_sample_is_spread_over_all_files():

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from conftest import tiny_values, write_params
+from filelock import FileLock
 
+from pipeline.__main__ import main
 from pipeline.params.check import load
 from pipeline.running.clean import clean
 
@@ -30,3 +32,20 @@ def test_what_they_no_longer_name_goes(chain):
         str(chain / ".lineage/resume/student@g2-0"),
     }
     assert not any(Path(path).exists() for path in gone)
+
+
+def test_caches_are_named_by_their_size_and_go_when_asked(chain, capsys):
+    used, free = (chain / ".lineage/decoded" / name for name in ("used", "free"))
+    for folder in (used, free):
+        folder.mkdir(parents=True)
+        (folder / "images").write_bytes(bytes(3_000_000))
+    main(["clean"])
+    assert "kept in .lineage: 6.0 MB of caches, which `--caches` removes" in capsys.readouterr().out
+    (chain / ".lineage/alike").mkdir(exist_ok=True)
+    (chain / ".lineage/alike/key.json").write_text("[]")
+    with FileLock(used / "lock"):
+        main(["clean", "--caches"])
+    said = capsys.readouterr().out
+    assert f"removed {free}" in said and "key.json" in said and "kept" not in said
+    assert used.is_dir() and not free.exists() and not (chain / ".lineage/alike/key.json").exists()
+    assert load().lineage() and Path("models/g2/card.json").exists()

@@ -397,7 +397,7 @@ def test_test_images_among_the_training_images_are_refused_or_left_out(place):
         image = Image.open(place.photos / f"train/cat/{3 * number:02d}.png")
         image.save(place.photos / f"test/cat/leak {number}.bmp")
     [line] = lines(place, into_prepared, block(place))
-    assert "2 test images are among the training images: train/cat/00.png = test/cat/leak" in line
+    assert "2 test images among the training images: train/cat/00.png = test/cat/leak" in line
     dataset = run(place, into_prepared, block(place, on_duplicate="remove"))
     assert dataset.num("test") == 5 and "train/cat/00.png" not in dataset.paths("labelled")
 

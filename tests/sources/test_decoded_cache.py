@@ -86,6 +86,11 @@ def test_bad_files_alone_are_known_too(root, decoded, size):
     assert decoded == PATHS[3:5]
 
 
+def test_a_bad_file_at_the_end_does_not_hide_the_images_before_it(root, monkeypatch):
+    monkeypatch.setattr(decoding, "JOB", 1)
+    assert right(decode_all(root, PATHS[:5], SIZE), root, PATHS[:5])
+
+
 def test_what_was_done_to_odd_files_is_known_the_second_time(root):
     Image.new("L", (SIZE, SIZE), 7).save(root / PATHS[0])
     assert decode_all(root, PATHS, SIZE).converted == {"grey": 1}

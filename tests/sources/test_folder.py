@@ -165,12 +165,13 @@ def test_test_images_of_the_source_stay_test(tmp_path, photos, monkeypatch, rng)
         write(photos / "test/cat" / f"{number}.png", pixels)
     copied = (photos / "train/cat/00.png").read_bytes()
     (photos / "test/cat/copy.png").write_bytes(copied)
-    with pytest.raises(UserError, match="1 test images are among the training images: train/cat"):
+    (photos / "train/cat/again.png").write_bytes(copied)
+    with pytest.raises(UserError, match="among the training images: train/cat"):
         prepared(tmp_path, monkeypatch, data(photos, test=0.0))
     values = data(photos, test=0.0, on_duplicate="remove")
     results = prepared(tmp_path, monkeypatch, values)
     counts = results.card["counts"]
-    assert counts["test"] == {"cat": 6, "dog": 0} and results.card["copies_left_out"] == 1
+    assert counts["test"] == {"cat": 6, "dog": 0} and results.card["copies_left_out"] == 2
     assert counts["labelled"] == {"cat": 4, "dog": 4} and sum(counts["val"].values()) > 5
     index = (results.folder / "index.csv").read_text()
     assert "test/cat/copy.png,test" in index and "train/cat/00.png" not in index
@@ -284,6 +285,19 @@ def test_what_is_left_out_is_counted_by_kind(crowd):
     }
 
 
+def test_val_images_of_another_class_are_brought_and_loose_files_counted_on_both_levels(photos):
+    (photos / "train").mkdir()
+    for name in ("cat", "dog"):
+        (photos / name).rename(photos / "train" / name)
+    (photos / "val/dog").mkdir(parents=True)
+    (photos / "train/dog/00.png").rename(photos / "val/dog/00.png")
+    for place in ("", "train", "val"):
+        (photos / place / "loose.png").touch()
+    found = folder.look(Data.model_validate(data(photos)), Wanted(["cat"], frozenset(["cat"])))
+    assert found.held == {"val": {}} and found.training["cat"] == 30
+    assert found.ignored[folder.LOOSE] == 3 and found.ignored[folder.OTHER_CLASSES] == 1
+
+
 def test_folders_within_the_folder_of_a_class_are_read(photos):
     (photos / "cat/2019/may").mkdir(parents=True)
     (photos / "cat/07.png").rename(photos / "cat/2019/may/07.png")
@@ -304,6 +318,9 @@ def test_links_out_of_the_root_and_to_folders_are_all_refused(tmp_path, photos):
         ("dog/around", "is a link to a folder"),
         ("dog/up", f"is a link out of {photos}"),
     ]
+    with pytest.raises(UserError) as caught:
+        folder.look(Data.model_validate(data(photos)), Wanted(["cat"], frozenset(["cat"])))
+    assert len(caught.value.lines) == 1, "of classes that are not wanted nothing is looked at"
 
 
 def test_a_name_that_is_not_utf_8_is_refused(photos):

@@ -60,7 +60,7 @@ def write(root, text: str | bytes, name: str = "a.csv") -> None:
 
 def test_images_are_read_with_their_labels_and_splits_whatever_their_order(root):
     write(root, "split,path,why,label\ntest,x/3.png,?,dog\n,x/0.png,!,cat\n,./x/2.png,,\n")
-    write(root, "path,label\nx/1.png,dog\nx/4.png,cow\n", "b.csv")
+    write(root, "path,label,split\nx/1.png,dog,\nx/4.png,cow,val\n", "b.csv")
     data = block(root, "b.csv", "a.csv")
     images: Images = manifest.read(data, Wanted(CLASSES, frozenset(KNOWN)))
     assert images.path == ["x/0.png", "x/1.png", "x/2.png", "x/3.png"]
@@ -70,11 +70,12 @@ def test_images_are_read_with_their_labels_and_splits_whatever_their_order(root)
         "",
         "dog",
     ]
-    assert images.given.tolist() == ["", "", "", "test"] and images.brings == {"test"}
+    assert images.given.tolist() == ["", "", "", "test"]
+    assert images.brings == {"val", "test"}, "val images of another data set are some too"
     assert images.image[images.row][:, 0, 0, 0].tolist() == [0, 1, 2, 3]
     found = manifest.look(data, Wanted(CLASSES, frozenset(KNOWN)))
     assert found.training == {"cat": 1, "cow": 0, "dog": 1} and found.unlabelled == 1
-    assert found.held == {"test": {"dog": 1}}
+    assert found.held == {"val": {}, "test": {"dog": 1}}
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -85,6 +86,17 @@ def test_spreadsheets_write_csv_in_many_ways(root, delimiter, end, bom):
     rows = [["label", "path"], ["cat", "x/0.png"], [" dog ", f'"x/a{delimiter}b é.png"'], [], []]
     write(root, bom + end.join(delimiter.join(row) for row in rows).encode())
     assert listed(root) == {"x/0.png": ("cat", ""), f"x/a{delimiter}b é.png": ("dog", "")}
+
+
+@pytest.mark.parametrize("head", ['"path";"label"', "\n\npath;label"])
+def test_a_first_line_may_be_quoted_and_blank_lines_stand_before_it(root, head):
+    write(root, f"{head}\nx/0.png;cat\nx/1.png;dog\n")
+    assert listed(root) == {"x/0.png": ("cat", ""), "x/1.png": ("dog", "")}
+
+
+def test_a_field_of_several_lines_counts_for_as_many(root):
+    said = lines(root, 'path,label,note\nx/0.png,cat,"a\nb"\n\nx/1.png,dig,\nx/2.png,dog,\n')
+    assert [line.split(": ")[0] for line in said] == ["a.csv:5"]
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int8(), "utf8")])
@@ -245,6 +257,7 @@ def test_tables_are_files_within_the_root(root, tmp_path):
 def test_many_bad_rows_are_counted(root):
     said = lines(root, "path,label\n" + "x/9.png,cat\n" * 25)
     assert len(said) == 21 and "5 more rows cannot be used (25 in all)" in said[-1]
+    assert len(lines(root, "path,label\n" + "x/9.png,cat\n" * 20)) == 20
 
 
 def test_a_label_that_no_class_has_is_named_once(root):
@@ -305,17 +318,23 @@ def test_what_folder_and_table_say_must_agree(folders):
     os.rename(folders / "dog/3.png", folders / "cow/3.png")
     write(
         folders,
-        "path,label\ncat/0.png,cat\ncat/1.png,dog\ncow/3.png,dog\nloose.png,cat\ncrowd/a/4.png,d\n",
+        "path,label\ncow/3.png,\ncat/0.png,cat\ncat/1.png,dog\ncow/3.png,dog\nloose.png,cat\n"
+        "crowd/a/4.png,d\n",
     )
     with pytest.raises(UserError) as caught:
         on_top(folders)
     assert [line.split("/a.csv:", 1)[1] for line in caught.value.lines] == [
-        "6: no class of params is called 'd'; fix: use one of: cat, cow, dog",
-        "3: 'cat/1.png' is 'dog' here, but 'cat' by its folder; fix: correct one of them",
-        "4: 'cow/3.png' is 'dog' here, but 'cow' by its folder; fix: correct one of them",
-        "5: 'loose.png' is neither in the folder of a class nor in one of data.unlabelled; fix: "
+        "7: no class of params is called 'd'; fix: use one of: cat, cow, dog",
+        "4: 'cat/1.png' is 'dog' here, but 'cat' by its folder; fix: correct one of them",
+        "5: 'cow/3.png' is 'dog' here, but 'cow' by its folder; fix: correct one of them",
+        "6: 'loose.png' is neither in the folder of a class nor in one of data.unlabelled; fix: "
         "name its folder in data.unlabelled",
     ]
+    write(folders, "path,label,split\ncrowd/a/4.png,pig,vall\n")
+    data = block(folders, source="folder", unlabelled=["crowd"], classes=["cat", "pig"])
+    with pytest.raises(UserError) as caught:
+        folder.listing(data, Wanted(["cat", "pig"], frozenset(["cat", "dog", "cow", "pig"])))
+    assert len(caught.value.lines) == 1, "the class is there as soon as its row can be used"
 
 
 def test_a_table_among_the_images_is_none_of_them(folders):
@@ -335,3 +354,7 @@ def test_an_image_may_be_taken_from_the_folder_of_its_class(folders):
     files = folder.listing(data, Wanted(CLASSES, frozenset(KNOWN))).files
     assert File("cat/unsure/1.png") in files and File("cat/0.png", "cat") in files
     assert len(files) == 4
+    write(folders, "path,label\ncat/unsure/1.png,dog\n")
+    data = data.model_copy(update={"manifest": ["a.csv"]})
+    files = folder.listing(data, Wanted(CLASSES, frozenset(KNOWN))).files
+    assert File("cat/unsure/1.png", "dog") in files

@@ -138,27 +138,46 @@ def test_a_split_without_an_image_is_refused(name):
         made(
             content(3), np.arange(3), **{"val": 1e-6, "test": 1e-6, name: 2e-6}, labels_per_class=1
         )
+    with pytest.raises(UserError, match=f"data.{name}: .* none falls into {name}; fix: add images"):
+        shares = {"val": 0.5, "test": 0.0} | {name: 0.0}  # the source has some of other classes
+        made(content(9), np.arange(9) % 3, ["train"] * 9, {name}, labels_per_class=1, **shares)
 
 
-@pytest.mark.parametrize("name", ["val", "test"])
-def test_a_class_whose_numbers_leave_none_gives_one_image(name):
+@pytest.mark.parametrize(("name", "fold"), [("val", 0), ("test", 0), ("val", 500_000)])
+def test_a_class_whose_numbers_leave_none_gives_the_one_that_comes_next(name, fold):
     shares = {"val": 0.0, "test": 0.0} | {name: 1e-6}
     brings = {"val", "test"} - {name}
     sha256 = content(31)
     given = ["train"] * 30 + ["val" if name == "test" else "test"]
-    results = made(sha256, np.arange(31) % 3, given, brings, labels_per_class=1, **shares)
-    held = [i % 3 for i, h in enumerate(sha256[:30]) if results[h] == name]
-    assert sorted(held) == [0, 1, 2]
+    label = np.arange(31) % 3
+    results = made(sha256, label, given, brings, labels_per_class=1, fold=fold, **shares)
+    assert [h for h in sha256[:30] if results[h] == name] == [
+        h for c, h in enumerate(sha256[:30]) if h == following(sha256[c % 3 : 30 : 3], 1e-6 * fold)
+    ]
 
 
-def test_no_class_gives_an_image_where_its_numbers_have_some(images):
+def uniform(purpose: str, content: str) -> float:
+    """The number of an image for seed 0."""
+    word = hashlib.sha256(f"0/{purpose}/{content}".encode()).digest()
+    return (int.from_bytes(word[:8], "little") >> 11) / 2**53
+
+
+def following(sha256: list[str], start: float) -> str:
+    """The image whose number is the first from `start` on, and after the last again the lowest."""
+    return min(sha256, key=lambda h: (uniform("split", h) < start, uniform("split", h)))
+
+
+def test_numbers_of_their_own_say_which_images_are_held_and_which_are_labelled(images):
+    """So no class gives an image to a split where its numbers have some."""
     sha256, label = images
     results = made(sha256, label)
     for h, where in results.items():
-        word = hashlib.sha256(f"0/split/{h}".encode()).digest()
-        number = (int.from_bytes(word[:8], "little") >> 11) / 2**53
-        assert (where == "test") == (number < 0.25)
-        assert (where == "val") == (0.25 <= number < 0.4)
+        assert (where == "test") == (uniform("split", h) < 0.25)
+        assert (where == "val") == (0.25 <= uniform("split", h) < 0.4)
+    for c in range(3):
+        training = [h for h in sha256[c::3] if results[h] in ("labelled", "unlabelled")]
+        lowest = sorted(training, key=lambda h: uniform("labelled", h))[:4]
+        assert {h for h in training if results[h] == "labelled"} == set(lowest)
 
 
 # --- images without a label -------------------------------------------------------------------
@@ -210,6 +229,17 @@ def test_there_may_be_no_test_images_but_there_are_val_images(images):
         made(sha256, label, val=0.0)
 
 
+@pytest.mark.parametrize("name", ["val", "test"])
+def test_what_the_source_brings_stays_and_is_not_shared_out_again(images, name):
+    sha256, label = images
+    given = np.where(np.arange(3000) % 10 == 0, name, "train")
+    with pytest.raises(UserError, match=f"data.{name}: 0.*, but the source brings its own {name}"):
+        made(sha256, label, given, {name})
+    shares = {"val": 0.15, "test": 0.25} | {name: 0.0}
+    results = made(sha256, label, given, {name}, **shares)
+    assert {h for h in sha256 if results[h] == name} == set(sha256[::10])
+
+
 # --- copies -----------------------------------------------------------------------------------
 
 
@@ -227,6 +257,9 @@ def test_copies_with_different_labels_are_all_named():
     with pytest.raises(UserError) as caught:
         copies("xxyy", [0, 1, 0, 2])
     assert [line.split(":")[1] for line in caught.value.lines] == [" 1.png", " 3.png"]
+    with pytest.raises(UserError) as caught:
+        copies("xxyy", [0, 1, 2, 2], ["train", "train", "train", "test"])
+    assert [line.split(":")[1] for line in caught.value.lines] == [" 1.png", " data"]
 
 
 def test_a_copy_without_a_label_goes_wherever_it_stands():
@@ -237,11 +270,12 @@ def test_a_copy_without_a_label_goes_wherever_it_stands():
 def test_training_images_that_are_test_images_are_refused_by_number_or_removed():
     given = ["train"] * 5 + ["test"] * 5 + ["val"]
     names, label = "abcdeabcdfe", [0] * 11
+    assert copies("gabh", [0] * 4, ["train", "test", "val", "train"]).kept.tolist() == [0, 1, 2, 3]
     with pytest.raises(UserError) as caught:
         copies(names, label, given)
     test, val = caught.value.lines
-    assert "4 test images are among the training images: 0.png = 5.png" in test
-    assert "1 val images are among" in val and "on_duplicate: remove" in val
+    assert "4 test images among the training images: 0.png = 5.png" in test
+    assert "1 val image among" in val and "on_duplicate: remove" in val
     made = copies(names, label, given, remove=True)
     assert made.kept.tolist() == [5, 6, 7, 8, 9, 10]
     assert made.left_out == {("labelled", "test"): 4, ("labelled", "val"): 1}

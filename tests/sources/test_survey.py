@@ -7,6 +7,8 @@ from PIL import Image
 
 from pipeline.commands.check import run as check
 from pipeline.core.errors import UserError
+from pipeline.params.check import load
+from pipeline.sources import survey
 
 
 @pytest.fixture
@@ -48,6 +50,13 @@ def test_what_is_there_is_said_and_what_few_val_images_cost(photos, capsys):
     assert said[4].startswith("params.yaml is right: ")
 
 
+@pytest.mark.parametrize(("shown", "some"), [(2, "cat 30, dog 20)"), (1, "cat 30, and 1 more")])
+def test_many_classes_are_counted(photos, capsys, monkeypatch, shown, some):
+    monkeypatch.setattr(survey, "SHOWN", shown)
+    checked(photos)
+    assert f"50 labelled images ({some}" in capsys.readouterr().out
+
+
 def test_every_fault_that_can_be_seen_is_named_at_once(photos):
     said = lines(
         photos,
@@ -84,9 +93,11 @@ def test_students_need_images_without_labels(photos):
     [line] = lines(photos, unlabelled=[])
     assert line.startswith("error: data.unlabelled: there are no images without a label")
     checked(photos, unlabelled=[], labels_per_class=5)
+    data = load().data.model_copy(update={"labels_per_class": "all"})
+    assert survey.survey(data, load().data_sets(), unlabelled=False)
 
 
-def test_val_comes_from_one_place(photos):
+def test_val_comes_from_one_place(photos, capsys):
     [line] = lines(photos, val=0.0)
     assert line.startswith("error: data.val: 0, and the source brings no val images")
     (photos / "train").mkdir()
@@ -97,7 +108,12 @@ def test_val_comes_from_one_place(photos):
     (photos / "val/cat/1.jpg").touch()
     [line] = lines(photos)
     assert line.startswith("error: data.val: 0.15, but the source brings its own val images")
-    checked(photos, val=0.0)
+    (photos / "test/dog").mkdir(parents=True)
+    capsys.readouterr()
+    checked(photos, val=0.0, test=0.0)
+    said = capsys.readouterr().out
+    assert "1 val image, 0 test images, 40 without" in said
+    assert "about 1 val image:" in said and "no test images" not in said
 
 
 def test_no_pixel_is_read(photos, monkeypatch):

@@ -217,6 +217,7 @@ def test_images_come_with_their_classes_and_splits(name):
         found.append((given, images.image[row], images.classes[label] if label >= 0 else ""))
     assert [(given, label) for given, _, label in found] == [(g, label) for g, _, label in made]
     assert images.brings == {given for given, *_ in made} & {"val", "test"}
+    assert images.image.shape[2:] == (8, 8)
     assert len(set(images.path)) == len(images.path)
     if not isinstance(made[0][1], str):
         whole = read(name, images.classes[:2], size=0)
@@ -247,19 +248,25 @@ def test_a_class_that_is_not_there_is_one_line():
     mnist_like("KMNIST", datasets.KMNIST.classes)
     with pytest.raises(UserError, match="data.classes: no class is called 'kii'; .* 'ki'"):
         read("torchvision/kmnist", ["o", "kii"])
+    dtd()
+    with pytest.raises(UserError, match="data.classes: no class is called 'dottd'; .* 'dotted'"):
+        read("torchvision/dtd", ["dottd"], size=8)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_without_files_and_network_one_line_says_what_to_put_where(name, tmp_path):
     known = source.SOURCES[name]
+    socket.setdefaulttimeout(99)
     with pytest.raises(UserError) as caught:
         read(name, ["a"], root=str(tmp_path), size=8)
+    after = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(None)
     [line] = caught.value.lines
     assert line.startswith(f"error: {tmp_path}: torchvision has no {known.name} there and cannot")
     assert "Name or service not known" in line
     below = tmp_path if known.below == "." else tmp_path / known.below
     assert line.endswith(f"put {known.files} into {below} by hand, or run with a network")
-    assert socket.getdefaulttimeout() is None
+    assert after == 99
 
 
 @pytest.mark.parametrize("name", ["cifar10", "cifar100", "stl10", "mnist", "svhn"])

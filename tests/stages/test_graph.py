@@ -102,3 +102,28 @@ def test_there_is_a_stage_for_every_entry_of_params():
     values, each = real_values(), {"generations", "meta_pseudo_labels", "baselines", "tasks"}
     loops = {stage["foreach"][2:-1] for stage in GRAPH["stages"].values() if "foreach" in stage}
     assert loops == each <= values.keys()
+
+
+def keys(block: type) -> set[str]:
+    """The names of a block's keys, those of blocks inside too."""
+    found = set()
+    for name, field in block.by_key().items():
+        inner = block_in(field.annotation)
+        found |= {name} | (keys(inner) if inner else set())
+    return found
+
+
+@EVERY
+def test_a_key_that_dvcs_run_cache_cannot_see_is_of_no_stage_that_it_keeps(name):
+    """It would take the outputs of other values for those asked for."""
+    from dvc_data.hashfile.meta import Meta
+
+    unseen = {Meta.PARAM_SIZE, Meta.PARAM_NFILES}
+    read = {key.split(".")[0] for key in params(name)}
+    fields = Params.by_key()
+    blocks = [block_in(fields[key].annotation) for key in read]
+    blind = unseen & set().union(*(keys(block) for block in blocks if block))
+    outs = [out if isinstance(out, dict) else {out: {}} for out in STAGES[name]["outs"]]
+    kept = not all(options.get("persist") for out in outs for options in out.values())
+    told = any(path.startswith("data/prepared") for path in STAGES[name]["deps"])  # by its bytes
+    assert not blind or not kept or told

@@ -42,6 +42,12 @@ def params(folder: Path, block: str = "teacher", **changes) -> None:
     write_params(folder, values)
 
 
+def changed(folder: Path, **values) -> None:
+    """The card of a model with other values."""
+    card = json.loads((folder / "card.json").read_text()) | values
+    files.write_sealed(folder / "card.json", {k: v for k, v in card.items() if k != "seal"})
+
+
 def test_it_is_taken_as_it_is_and_measured_here(mine):
     params(mine.parent.parent)
     teacher.main()
@@ -56,6 +62,19 @@ def test_it_is_taken_as_it_is_and_measured_here(mine):
     labels = torch.from_numpy(dataset.array("val", "label").copy())
     right = evaluate.accuracy(evaluate.infer(network, dataset.array("val")), labels)
     assert card["metrics"]["val_acc"] == pytest.approx(right)
+    assert card["data"] == {"base": {"val": dataset.digest("val")}}
+
+
+def test_its_folder_is_named_from_the_projects_own(mine, tmp_path, monkeypatch):
+    """DVC runs an experiment in a temporary folder without what git ignores."""
+    project, temporary = mine.parent.parent, tmp_path / "temporary"
+    params(project)
+    shutil.copytree("data/prepared/base", temporary / "data/prepared/base")
+    shutil.copy("params.yaml", temporary)
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    monkeypatch.chdir(temporary)
+    teacher.main()
+    assert (temporary / "models/teacher/card.json").is_file()
 
 
 def test_it_teaches_the_next_generation(mine):
@@ -99,13 +118,26 @@ def test_classes_in_another_order_are_refused(mine):
     card = json.loads((mine / "card.json").read_text())
     card["heads"][0]["classes"].reverse()
     card["heads"][0]["classes"][0] = "nine"
-    files.write_sealed(mine / "card.json", {k: v for k, v in card.items() if k != "seal"})
+    changed(mine, heads=card["heads"])
     params(mine.parent.parent)
     with pytest.raises(UserError, match=r"classes \['nine', .*write data.classes in the model'"):
         teacher.main()
 
 
-def test_images_of_another_size_are_resized_to_the_side_that_it_learnt_at(mine, rng):
+def test_a_model_of_tasks_or_of_images_that_are_no_squares_is_refused(mine, monkeypatch):
+    heads = checkpoint.read_card(mine)["heads"]
+    changed(mine, heads=[*heads, {"task": "t1", "classes": ["new"]}], image_shape=[3, 8, 6])
+    params(mine.parent.parent)
+    monkeypatch.setattr(checkpoint, "load", lambda *_: (None, checkpoint.read_card(mine)))
+    with pytest.raises(UserError) as caught:
+        teacher.main()
+    said = [line.split(": ", 2)[2].split(" ")[0] for line in caught.value.lines]
+    assert said == ["classes", "channels", "heads", "sides"], "all in one pass"
+
+
+@pytest.mark.parametrize("side", [0, 6])
+def test_images_of_another_size_are_resized_to_the_side_that_it_learnt_at(mine, rng, side):
+    changed(mine, network=checkpoint.read_card(mine)["network"] | {"image_size": side})
     dataset = store.load("data/prepared/base")
     shape = (40, 1, 12, 12)
     large = rng.integers(0, 256, shape, dtype=np.uint8)
@@ -115,7 +147,7 @@ def test_images_of_another_size_are_resized_to_the_side_that_it_learnt_at(mine, 
     params(mine.parent.parent)
     teacher.main()
     card = checkpoint.read_card("models/teacher")
-    assert card["image_shape"] == [1, 12, 12] and card["network"]["image_size"] == 8
+    assert card["image_shape"] == [1, 12, 12] and card["network"]["image_size"] == (side or 8)
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,14 @@ def test_none_is_chosen_that_is_not_among_the_most_uncertain(rng):
     assert doubt[rule.choose(probs, features, 6)].min() >= least
 
 
+def test_an_image_weighs_as_much_as_it_is_uncertain(rng, monkeypatch):
+    probs, features, weights = answers(rng, 60), rng.normal(size=(60, 5)), []
+    means = rule.weighted_means
+    monkeypatch.setattr(rule, "weighted_means", lambda p, w, n: weights.append(w) or means(p, w, n))
+    rule.choose(probs, features, 4)
+    np.testing.assert_array_equal(weights[0], np.sort(rule.uncertainty(probs))[: -4 * 5 - 1 : -1])
+
+
 def test_each_kind_of_doubt_is_chosen_once():
     """Three groups of images, the largest of them the most doubtful: by doubt alone all would be of
     that one."""

@@ -11,6 +11,7 @@ from conftest import ROOT, tiny_values, write_params
 from benchmarks import study_suggest
 from benchmarks.study_suggest import Images, Labelling
 from pipeline.data import store
+from pipeline.suggest.answers import Answers
 
 
 @pytest.fixture
@@ -26,6 +27,8 @@ def study(tmp_path, monkeypatch) -> Labelling:
 
 def test_each_round_labels_so_many_images_of_the_same_set(study, monkeypatch):
     monkeypatch.setattr(study_suggest, "ROUNDS", 2)
+    for arm in ("doubt", "clusters", "wider"):
+        monkeypatch.delitem(study_suggest.ARMS, arm)
     made = study_suggest.run(study, [3])
     assert [(row["arm"], row["seed"], row["round"], row["labels"]) for row in made] == [
         (arm, "3", str(number), str(24 + 5 * number))
@@ -38,6 +41,14 @@ def test_each_round_labels_so_many_images_of_the_same_set(study, monkeypatch):
     assert again == made  # nothing is computed twice
     with open(study.csv, encoding="utf-8", newline="") as file:
         assert list(csv.DictReader(file)) == made
+
+
+@pytest.mark.parametrize("arm", study_suggest.ARMS)
+def test_every_arm_chooses_different_images(rng, arm):
+    probs = rng.dirichlet(np.ones(3), (2, 40)).astype(np.float32)
+    features = rng.normal(size=(40, 5)).astype(np.float32)
+    asked = Answers(["a", "b"], list("xyz"), probs, features, features[:3])
+    assert len(set(study_suggest.ARMS[arm](asked, 6, rng).tolist())) == 6
 
 
 def test_rows_are_labelled_with_their_truth(chain, rng):
@@ -70,9 +81,11 @@ def test_the_studies_are_those_of_the_committed_params(monkeypatch):
 def test_the_table_has_the_gain_by_seed():
     study = replace(study_suggest.digits(), models=["g1"])
     made = [
-        {"arm": arm, "seed": seed, "round": "3", "labels": "48", "acc/g1": str(accuracy)}
+        {"arm": arm, "seed": seed, "round": number, "labels": "48", "acc/g1": str(accuracy)}
         for arm, of in {"random": (0.5, 0.6), "suggest": (0.7, 0.9)}.items()
         for seed, accuracy in zip("12", of)
+        for number in "123"
     ]
     text = study_suggest.table(study, made)
-    assert "| 48 | g1 | 2 | 55.00" in text and "| +25.00" in text and "| 2 of 2 |" in text
+    assert "| 48 | g1 | random | 2 | 55.00" in text
+    assert "| suggest | 2 | 80.00" in text and "| +25.00" in text and "| 2 of 2 |" in text

@@ -65,6 +65,7 @@ def test_a_file_that_lies_elsewhere_is_to_be_moved(chain, capsys):
     suggest("-n", "1", "--out", "here/mine.csv")
     said = capsys.readouterr().out
     assert "move it into data/digits and name it in params.yaml: data.manifest: [mine.csv]" in said
+    assert command._way(Path("a"), Path("a/b/c.csv")).endswith("data.manifest: [b/c.csv]")
 
 
 def test_the_page_shows_the_images_of_the_lines(chain, monkeypatch):
@@ -123,7 +124,7 @@ def test_what_was_suggested_is_not_suggested_again_and_labels_stay(chain):
     assert PAGE.read_text(encoding="utf-8").count("<figure") == 4
 
 
-def test_images_that_a_table_of_labels_labels_are_left_out(chain):
+def test_images_that_a_table_of_labels_labels_are_left_out(chain, monkeypatch):
     root = Path("photos")
     root.mkdir()
     named = suggest("-n", "3", "--out", "a.csv")
@@ -131,6 +132,8 @@ def test_images_that_a_table_of_labels_labels_are_left_out(chain):
     (root / "labels.csv").write_text(text, encoding="utf-8")
     labelled = command._labelled(root, ["labels.csv"])
     assert labelled == {named[0]["path"], named[2]["path"]}
+    monkeypatch.setattr(command, "_labelled", lambda *_: labelled)
+    assert not labelled & {line["path"] for line in suggest("-n", "3", "--out", "b.csv")}
 
 
 @pytest.mark.parametrize(
@@ -165,7 +168,7 @@ def test_a_card_of_before_temperatures_answers_at_one(chain):
         (["-n", "0"], "error: suggest -n: 0 images; fix: ask for 1 at least"),
         (
             ["-n", "9999"],
-            r"9999 are asked for, \d+ images without labels are left; fix: ask for \d+",
+            r"9999 are asked for, images without labels that are left: \d+; fix: ask for \d+",
         ),
         (["--model", "g11"], "no model of params.yaml is called 'g11'; fix: did you mean 'g1'"),
     ],
