@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import ROOT, read_curves, same_files, tiny_values, write_params
+from counts import Count
 from jobs import extension, with_tasks
 from learners import equal_states
 
+from pipeline.continual import extend as extending
 from pipeline.continual.extend import extend
 from pipeline.methods.continual import CONTINUAL
 from pipeline.networks import checkpoint
@@ -132,6 +134,30 @@ def test_the_next_task_begins_with_what_it_kept(chain, monkeypatch, name):
     monkeypatch.setattr(CONTINUAL[name], "start", noted)
     extend_stage.main(["t2"])
     assert equal_states(given[0], kept)
+
+
+@EVERY
+def test_every_image_that_it_sends_through_a_network_counts(chain, monkeypatch, name):
+    """But for what it learns from earlier images before, and for the end, which is not training."""
+    begin(chain, t1=block(name))
+    count, seen, recall = Count(monkeypatch), [], extending.recall
+
+    def recalled(*given):
+        recall(*given)
+        count.by_network.clear()
+
+    def finished(methods, setting):
+        if setting.teachers:  # of the task itself, not of those before
+            seen.append(count.total)
+
+    monkeypatch.setattr(extending, "recall", recalled)
+    finish = extending.finish
+    monkeypatch.setattr(extending, "finish", lambda *given: finished(*given) or finish(*given))
+    try:
+        card = extend(extension())
+    finally:
+        count.close()
+    assert [card["images_seen"]] == seen and seen[0] > 0
 
 
 # --- three tasks ----------------------------------------------------------------------------------
