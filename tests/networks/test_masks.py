@@ -88,11 +88,14 @@ def test_masks_and_the_newest_head_train_and_nothing_else():
 
 
 def test_a_threshold_is_what_a_number_must_be_above():
-    masks = network().add_masks("t")
+    made = network()
+    masks = made.add_masks("t")
     masks.learn(0.01, 0.005)
     real = next(masks.parameters())
     real.data[:3] = torch.tensor([0.005, 0.0051, -1.0])
+    learning = made(IMAGES).logits
     masks.settle()
+    assert torch.equal(made(IMAGES).logits, learning)
     settled = next(masks.buffers())
     assert settled.dtype == torch.bool and settled[:4].tolist() == [False, True, False, True]
 

@@ -119,9 +119,8 @@ def recorded(old: Classifier, setting: Setting) -> Tensor:
     """The old model's logits for each sample that the task is trained on, as its image lies on the
     disk: float32 (M, old units), on the device."""
     images = setting.images.images("labelled")
-    answers = infer(old, images).clone()  # no tensor of inference mode, which knows no gradient
     kept = np.setdiff1d(np.arange(len(images)), setting.held_out)
-    return answers[torch.from_numpy(kept)].to(setting.network.mean.device)
+    return infer(old, images)[torch.from_numpy(kept)].to(setting.network.mean.device)
 
 
 def share_of_old(blocks: Blocks) -> float:
