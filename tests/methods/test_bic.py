@@ -135,7 +135,10 @@ def test_it_learns_from_as_many_held_out_images_of_each_class_that_no_step_saw(c
     )
     spy_on_fits(monkeypatch, lambda learner, streams, phase: fits.append(streams))
     learn_tasks("t1")
-    [(_, labels)], [streams] = learnt, fits
+    [(logits, labels)], [streams] = learnt, fits
+    head = checkpoint.load("models/t1")[0].newest_head
+    wanted = correction(logits, labels, slice(8, 10), 0.1, 100)
+    assert [float(head.alpha), float(head.beta)] == pytest.approx(wanted)
     assert labels.bincount().tolist() == 10 * [1]
     old, new = kept[-1]
     assert len(old) == 8 and len(new) == 2
