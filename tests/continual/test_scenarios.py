@@ -54,9 +54,7 @@ def test_a_domain_is_answered_by_the_head_that_is_there(chain, negatives):
 
 def test_a_domain_of_other_classes_is_refused_with_those_there_are(chain, negatives):
     with_tasks(chain, d1=DOMAIN | {"data": negatives, "classes": OLD[:4]})
-    with pytest.raises(
-        UserError, match="no head of just the classes 0, 1, 2, 3; fix: .*: 0, 1"
-    ):
+    with pytest.raises(UserError, match="no head of just the classes 0, 1, 2, 3; fix: .*: 0, 1"):
         load()
     with_tasks(chain, d1=DOMAIN)
     with pytest.raises(UserError, match="'d1' is to have images of another kind than 'base'"):

@@ -42,7 +42,11 @@ LISTED = {  # by what they name: the names, and the files that list them
     "optimisers": (OPTIMIZERS.keys(), {"pipeline/training/recipe.py"}),
     "methods": (
         CONTINUAL.keys() | SEMI_SUPERVISED.keys(),
-        {METHODS.format("continual"), METHODS.format("semi_supervised")},
+        {
+            METHODS.format("continual"),
+            METHODS.format("semi_supervised"),
+            "pipeline/methods/continual/piggyback.py",  # what it makes no sense with
+        },
     ),
 }
 

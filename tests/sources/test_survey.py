@@ -94,7 +94,8 @@ def test_students_need_images_without_labels(photos):
     assert line.startswith("error: data.unlabelled: there are no images without a label")
     checked(photos, unlabelled=[], labels_per_class=5)
     data = load().data.model_copy(update={"labels_per_class": "all"})
-    assert survey.survey(data, load().data_sets(), unlabelled=False)
+    sources = load().sources() | {"base": data}
+    assert survey.survey(sources, load().data_sets(), unlabelled=False)
 
 
 def test_val_comes_from_one_place(photos, capsys):

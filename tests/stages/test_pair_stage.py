@@ -77,16 +77,16 @@ def zeros(_, images, *more) -> torch.Tensor:
 def test_the_card_of_a_pair_counts_all_images_that_go_through_a_network(
     chain, monkeypatch, feedback, measured
 ):
-    seen, features = [], Classifier.features
+    seen, forward = [], Classifier.forward
     values = tiny_values()
     values["meta_pseudo_labels"]["m1"] |= {"feedback": feedback, "student_wait": 3}
     write_params(chain, values)
 
     def counted(self, images):
         seen.append(len(images))
-        return features(self, images)
+        return forward(self, images)
 
-    monkeypatch.setattr(Classifier, "features", counted)
+    monkeypatch.setattr(Classifier, "forward", counted)
     monkeypatch.setattr(evaluate, "infer", zeros)
     meta_pseudo_labels.main(["m1"])
     steps, labelled, unlabelled = STEPS, 8, 16

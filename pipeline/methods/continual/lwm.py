@@ -44,7 +44,6 @@ class LearningWithoutMemorizing(Method):
 
     needs = ("lwf",)
     passes = 1  # the old model's, for its maps
-    capturable = True
 
     def __init__(self, options: Options):
         super().__init__(options)
