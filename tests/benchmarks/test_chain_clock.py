@@ -12,6 +12,8 @@ from conftest import ROOT
 from benchmarks import chain
 from benchmarks.chain_clock.sitecustomize import Clock
 
+pytestmark = pytest.mark.slow  # of the benchmarks' own tools
+
 
 def busy(seconds: float) -> None:
     """Use the CPU."""

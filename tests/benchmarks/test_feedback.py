@@ -15,6 +15,8 @@ from benchmarks.feedback import (
 )
 from pipeline.data.batches import Part
 
+pytestmark = pytest.mark.slow  # of the benchmarks' own tools
+
 CALM = {"ema": 0.0, "dropout": 0.0, "warmup_steps": 0, "steps": 10**9, "weight_decay": 0.0}
 
 

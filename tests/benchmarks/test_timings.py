@@ -15,6 +15,8 @@ from benchmarks.fixmatch_step import conventional, ours
 from benchmarks.photographs import load
 from benchmarks.timing import Arm, apart
 
+pytestmark = pytest.mark.slow  # of the benchmarks' own tools
+
 ROUNDS = ["--rounds", "2"]
 TIMINGS = {
     "augment": [*ROUNDS, "--sizes", "8"],

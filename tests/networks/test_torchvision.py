@@ -113,7 +113,9 @@ def test_a_network_of_one_size_gives_its_features_at_that_and_no_other(name):
             checkpoint.build(card(f"torchvision/{name}", (3, height, width)))
 
 
-@EVERY
+@pytest.mark.parametrize(
+    "name", [n if n in SMALLEST else pytest.param(n, marks=pytest.mark.slow) for n in NAMES]
+)
 def test_weights_have_torchvisions_names_and_shapes(name):
     with Unset(), torch.device("cpu" if name.startswith("regnet") else "meta"):
         theirs = get_model(name, weights=None).state_dict()
