@@ -110,6 +110,10 @@ def test_drawings_show_names_as_they_are(hostile):
     assert "#1d2126" not in re.sub(r">[^<]*<|title=\"[^\"]*\"|alt=\"[^\"]*\"", "", hostile)
 
 
+def test_drawings_are_drawn_and_not_described(hostile):
+    assert "Drawing(" not in hostile and 'id="tasks-t' in hostile
+
+
 def test_nothing_comes_from_outside(hostile):
     seen = Reader(hostile)
     links = seen.all("href") + seen.all("xlink:href") + seen.all("src")
