@@ -49,8 +49,8 @@ def extend(job: Extension) -> dict:
     """Learn the task and write `models/<name>/` with its memory; returns the card.
 
     Raises:
-        UserError: the images are not of the shape that the base model takes, it does not know the
-            classes of a `domain`, or data that a method needs are missing.
+        UserError: the images are not of the shape that the base model takes, or data that a method
+            needs are missing.
     """
     check(job)
     card, steps = describe(job), warmup_steps(job)
@@ -118,8 +118,8 @@ def extend_heads(job: Extension, run: Run, card: dict) -> dict:
 
 
 def check(job: Extension) -> None:
-    """Refuse images of another shape than the base model was trained on, frozen features of one
-    that has several, and a `domain` of classes that it has no head for."""
+    """Refuse images of another shape than the base model was trained on, and frozen features of one
+    that has several."""
     shape, base = list(job.dataset.image_shape), job.base
     if shape != base["image_shape"]:
         what = f"images are {shape}, '{base['name']}' takes {base['image_shape']}"
@@ -129,10 +129,6 @@ def check(job: Extension) -> None:
         what = f"'{base['name']}' has features of its own for {', '.join(masked)}"
         fix = "use trained, with train: new_head"
         raise UserError(f"{job.config.key}.training.features", what, fix)
-    if job.task.scenario == "domain" and head_of(base, job.task.classes) is None:
-        heads = "; ".join(", ".join(head["classes"]) for head in base["heads"])
-        what = f"'{base['name']}' has no head of just the classes {', '.join(job.task.classes)}"
-        raise UserError(f"{job.config.key}.classes", what, f"name those of one task: {heads}")
 
 
 def begin(job: Extension, methods: Mapping[str, Method]) -> Setting:
