@@ -116,7 +116,7 @@ def adds_a_loss(name: str) -> bool:
 @EVERY_CONTINUAL
 def test_an_earlier_task_changes_the_update(name):
     if ALL[name].needs and not adds_a_loss(name):
-        pytest.skip("it does nothing before the end, see test_continual")
+        pytest.skip("it does nothing before the end, see test_continual_contract")
     heads = {"base": 3, "t": 2}
     plain, added = network(heads=heads), network(heads=heads)
     method = made(name)
