@@ -55,7 +55,7 @@ def extend(job: Extension) -> dict:
     check(job)
     card, steps = describe(job), warmup_steps(job)
     depends = [card, job.dataset.card["seal"], steps, job.rule and job.rule.model_dump()]
-    run = replace(job.run, depends=depends[:3] if job.rule is None else depends)
+    run = replace(job.run, depends=depends)
     if job.config.training.features == "frozen":  # without methods
         return extend_heads(job, run, card)
     with Trainings(run) as trainings:
@@ -63,7 +63,7 @@ def extend(job: Extension) -> dict:
         if job.rule:
             first = learn(job, trainings, evaluate, "first")
             own = {"pseudo": own_labels.stream(job, first.learner, first.setting)}
-            seen = first.images_seen + len(own["pseudo"].images)
+            seen = first.images_seen + len(own["pseudo"].images) * len(job.rule.transforms)
         made = learn(job, trainings, evaluate, "", own)
         finish(made.methods, replace(made.setting, network=made.learner.weights))
         card["images_seen"] = seen + made.images_seen

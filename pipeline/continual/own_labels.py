@@ -24,9 +24,9 @@ def stream(job: Extension, learner: Learner, setting: Setting) -> Stream:
     if not dataset.num("unlabelled"):
         fix = "use label_with: none, lower its labels_per_class, or add images"
         raise UserError(str(dataset.folder), "there are no unlabelled images", fix)
-    val, unlabelled = (_answers(job, learner, blocks, split) for split in ("val", "unlabelled"))
-    passes = None
+    unlabelled, passes = _answers(job, learner, blocks, "unlabelled"), None
     if job.rule.ood_filter != "none":
+        val = _answers(job, learner, blocks, "val")
         passes = foreign.screen(job.rule.ood_filter, job.rule.ood_keep, val, unlabelled).passes
     rngs = [randomness.generator(run.seed, run.name, "balance", c) for c in dataset.classes]
     made = pseudo_labels.make(unlabelled.probs, job.rule, rngs, passes)

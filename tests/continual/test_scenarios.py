@@ -119,3 +119,12 @@ def test_what_a_task_learnt_labels_its_own_unlabelled_images(chain, monkeypatch)
     assert pseudo.columns == slice(8, 10) and pseudo.targets.shape[1] == 2
     assert pseudo.num == job.config.training.num_unlabelled
     assert type(pseudo.view).__name__ == "StrongView"
+
+
+def test_each_transform_under_which_it_labels_its_images_counts(chain):
+    seen = []
+    for transforms in (["identity"], ["identity", "left"]):
+        with_tasks(chain, t1={"label_with": "self", "labels": {"transforms": transforms}})
+        prepare_task.main(["t1"])
+        seen.append(extend(extension())["images_seen"])
+    assert seen[1] - seen[0] == tasks.dataset("t1").num("unlabelled")
