@@ -67,7 +67,8 @@ class Study:
         params = Params.model_validate(self.values(arm, 0))
         values = params.model_dump(by_alias=True, exclude_defaults=True)
         values = {key: value for key, value in values.items() if value != {}}
-        values["data"] = {k: v for k, v in values["data"].items() if k != "root"}
+        for block in (values, *values.get("tasks", {}).values()):
+            block["data"] = {k: v for k, v in block["data"].items() if k != "root"}
         return files.digest(values)[:12]
 
     @property

@@ -6,11 +6,13 @@ import torch
 from jobs import extension, learn_tasks, spy_on_fits, with_tasks
 from sklearn.datasets import load_digits
 
+from pipeline.continual import own_labels
 from pipeline.continual.extend import begin, extend
 from pipeline.continual.labelled import labelled
 from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.data import tasks
+from pipeline.labelling import transforms
 from pipeline.networks import checkpoint
 from pipeline.params.check import load
 from stages import prepare_task, report
@@ -121,10 +123,38 @@ def test_what_a_task_learnt_labels_its_own_unlabelled_images(chain, monkeypatch)
     assert type(pseudo.view).__name__ == "StrongView"
 
 
+@pytest.mark.parametrize("scenario", ["class", "task"])
+def test_images_called_an_old_class_are_not_labelled_as_new(chain, monkeypatch, scenario):
+    """Every second unlabelled image is called old; where the task is known, it is new anyway."""
+    with_tasks(chain, t1={"label_with": "self", "scenario": scenario})
+    prepare_task.main(["t1"])
+    num = tasks.dataset("t1").num("unlabelled")
+    probs = np.tile(np.eye(10)[8] * 0.5 + 0.05, (num, 1))
+    probs[::2, 0] = 9.0
+    probs /= probs.sum(1, keepdims=True)
+    answers = transforms.Answers(probs, np.zeros(num))
+    monkeypatch.setattr(own_labels.transforms, "answers", lambda *_: answers)
+    fits = []
+    spy_on_fits(monkeypatch, lambda learner, streams, phase: fits.append(streams))
+    extend(extension())
+    parities = {int(row) % 2 for row in fits[-1]["pseudo"].index}
+    assert parities == ({1} if scenario == "class" else {0, 1})
+
+
+def test_a_task_whose_images_are_all_called_old_is_told_so(chain, monkeypatch):
+    with_tasks(chain, t1={"label_with": "self"})
+    prepare_task.main(["t1"])
+    num = tasks.dataset("t1").num("unlabelled")
+    answers = transforms.Answers(np.eye(10)[[0] * num], np.zeros(num))
+    monkeypatch.setattr(own_labels.transforms, "answers", lambda *_: answers)
+    with pytest.raises(UserError, match="tasks.t1.label_with: all of the task's unlabelled"):
+        extend(extension())
+
+
 def test_each_transform_under_which_it_labels_its_images_counts(chain):
     seen = []
-    for transforms in (["identity"], ["identity", "left"]):
-        with_tasks(chain, t1={"label_with": "self", "labels": {"transforms": transforms}})
+    for names in (["identity"], ["identity", "left"]):
+        with_tasks(chain, t1={"label_with": "self", "labels": {"transforms": names}})
         prepare_task.main(["t1"])
         seen.append(extend(extension())["images_seen"])
     assert seen[1] - seen[0] == tasks.dataset("t1").num("unlabelled")
