@@ -17,7 +17,6 @@ from pipeline.core import machine, randomness
 from pipeline.core.errors import UserError
 from pipeline.data import tasks
 from pipeline.data.batches import Stream
-from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.networks import checkpoint
 from pipeline.running.run import Run
 from pipeline.running.tracker import NullTracker
@@ -200,9 +199,8 @@ def describe(job: Extension) -> dict:
     """The card of the extended model: the base's, a head more, or of a `domain` the same heads."""
     training, dataset, base, task = job.config.training, job.dataset, job.base, job.task
     name = job.config.name
-    by_method = [n in SEMI_SUPERVISED or m.reads_unlabelled for n, m in build(task.methods).items()]
-    reads_unlabelled = job.rule is not None or any(by_method)
-    splits = ["labelled", "val"] + (["unlabelled"] if reads_unlabelled else [])
+    by_method = any(method.reads_unlabelled for method in build(task.methods).values())
+    splits = ["labelled", "val"] + (["unlabelled"] if job.rule or by_method else [])
     noise = {"dropout": training.dropout, "stochastic_depth": training.stochastic_depth}
     answered_by, heads = head_of(base, dataset.classes), base["heads"]
     if task.scenario != "domain":

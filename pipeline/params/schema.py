@@ -69,7 +69,7 @@ class Params(Block):
     report: Report
 
     def faults(self) -> Iterator[Fault]:
-        """A `domain` of the very images that the chain has learnt."""
+        """A `domain` of the very images that the chain has learnt; a memory that is too small."""
         for name, task in self.tasks.items():
             same = [
                 other
@@ -81,6 +81,24 @@ class Params(Block):
             if task.scenario == "domain" and same:
                 what = f"'{name}' is to have images of another kind than '{same[0]}'"
                 yield Fault(f"tasks.{name}.data.root", what, "name another source of images")
+            yield from self._too_small(name)
+
+    def _too_small(self, name: str) -> Iterator[Fault]:
+        """Options of a task's methods that do not reach for an image of each class, those of a
+        `domain` once more."""
+        learnt, methods = [], self.tasks[name].methods
+        task = name
+        while task in self.tasks and task not in learnt:
+            learnt.append(task)
+            task = self.tasks[task].base
+        num = len(self.data.classes) + sum(len(self.tasks[task].classes) for task in learnt)
+        for method in methods.names:
+            for key in methods.family[method].one_per_class:
+                given = getattr(getattr(methods, method), key)
+                if given < num:
+                    what = f"{given} images are not one of each of {num} classes"
+                    fix = f"raise it to {num} or more"
+                    yield Fault(f"tasks.{name}.methods.{method}.{key}", what, fix)
 
     def data_sets(self) -> dict[str, Data | Task]:
         """The blocks that name classes and their labels, by the data set that is made of them."""

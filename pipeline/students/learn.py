@@ -73,7 +73,8 @@ def learn(job: Job) -> dict:
     if getattr(job.config.options, "from_", None):
         return bring(job.config, job.dataset, run)
     methods = build(job.config.options.methods)
-    network, card = begin(job, describe(job, unlabelled=bool(job.pseudo_labels or methods)))
+    by_method = any(method.reads_unlabelled for method in methods.values())
+    network, card = begin(job, describe(job, unlabelled=bool(job.pseudo_labels or by_method)))
     blocks = Blocks([], slice(0, len(job.dataset.classes)), slice(None))
     setting = Setting(run.name, run.seed, network, blocks, training, job.images)
     streams = {"labelled": labelled(job), **pseudo_labelled(job), **start(methods, setting)}

@@ -80,6 +80,7 @@ class Method:
         excludes: names of methods that it makes no sense with.
         needs: names of methods that it makes no sense without.
         scenarios: those it makes sense in.
+        one_per_class: names of options that are at least the number of classes learnt so far.
         holds_out: share of the labelled images of each class, new and old, that it asks to be kept
             from the training, 0..1.
         fixes_old_heads: whether the heads of earlier tasks are not to be trained.
@@ -111,6 +112,7 @@ class Method:
     excludes: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ("class", "task", "domain")
+    one_per_class: tuple[str, ...] = ()
     holds_out = 0.0
     fixes_old_heads = False
     trains = ""

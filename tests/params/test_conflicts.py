@@ -308,3 +308,17 @@ def test_what_frozen_features_cannot_go_with_is_refused(tmp_path, name, block, s
     (line,) = lines_of(tmp_path, with_frozen(name, block, **spec))
     assert_names(line, f"{block}.{name}.{key}".lstrip("."))
     assert what in line
+
+
+@pytest.mark.parametrize(("t2", "num"), [({}, 10), ({"base": "t1", "classes": ["a", "b"]}, 12)])
+def test_a_memory_has_room_for_an_image_of_each_class(tmp_path, t2, num):
+    """Of all that the chain has learnt by then; with just as many it is right."""
+    for memory in (num - 1, num):
+        tasks = {"t1": {}, "t2": t2 | {"methods": {"replay": {"memory": memory}}}}
+        values = with_tasks(**tasks)
+        if memory == num:
+            load(write_params(tmp_path, values))
+            continue
+        (line,) = lines_of(tmp_path, values)
+        assert f"(tasks.t2.methods.replay.memory): {memory} images are not one of each" in line
+        assert line.endswith(f"raise it to {num} or more")

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from pipeline.core import randomness
 from pipeline.core.block import Block
-from pipeline.core.errors import UserError
 from pipeline.data.batches import Stream
 from pipeline.methods.continual import exemplars
 from pipeline.networks import evaluate
@@ -57,18 +56,11 @@ class Replay(Method):
 
     consolidates = rehearses = True
     capturable = True
+    one_per_class = ("memory",)
 
     @property
     def reads_unlabelled(self) -> bool:
         return self.options.unlabelled
-
-    def start(self, setting: Setting) -> None:
-        """Refuse too small a memory before the training.
-
-        Raises:
-            UserError: there would not be an image of each class.
-        """
-        self._share(setting)
 
     def held_out(self, setting: Setting) -> Tensor:
         """Exemplars that are kept from the training, as large a share as methods ask for of the new
@@ -122,10 +114,6 @@ class Replay(Method):
         """Images of each class of each task, those of the new one among them."""
         new = setting.blocks.new
         num = len(list(exemplars.classes(self.state))) + new.stop - new.start
-        if self.options.memory < num:
-            where = f"tasks.{setting.name}.methods.replay.memory"
-            what = f"{self.options.memory} images are not one of each of {num} classes"
-            raise UserError(where, what, f"raise it to {num} or more")
         return self.options.memory // num
 
     def _chosen(self, setting: Setting, share: int) -> exemplars.Memory:

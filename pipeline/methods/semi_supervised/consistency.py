@@ -45,6 +45,7 @@ class Consistency(Method, ABC):
             "one pass with all other images, which share BatchNorm statistics then and cost more",
         )
 
+    reads_unlabelled = True
     name: str  # of its loss and of what it notes
 
     def __init__(self, options: Options):

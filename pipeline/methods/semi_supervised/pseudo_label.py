@@ -35,6 +35,8 @@ class OnlinePseudoLabel(Method):
         start_step: int = Field(100, ge=0, description="steps with weight 0, at first")
         ramp_steps: int = Field(500, ge=0, description="steps in which the weight rises then")
 
+    reads_unlabelled = True
+
     def __init__(self, options: Options):
         super().__init__(options)
         self._columns = slice(None)
