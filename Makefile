@@ -6,7 +6,7 @@ PROJECT = projects/$(NAME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback two-moons bench requirements clean
+.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback study-forgetting study-lwf study-class-incremental study-dropout two-moons bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -84,6 +84,18 @@ study-meta: setup ## Meta Pseudo Labels, generations and UDA; IMAGES=<CIFAR-10> 
 
 study-feedback: setup ## the two estimators of the feedback along a run, with a picture
 	OMP_NUM_THREADS=1 LINEAGE_TRACKING=off python -m benchmarks.study_feedback
+
+study-forgetting: setup ## six ways to learn a task B after A; IMAGES=<CIFAR-10> adds it
+	python -m benchmarks.study_forgetting $(if $(IMAGES),--images $(IMAGES))
+
+study-lwf: setup ## the table of Learning without Forgetting; IMAGES=<CIFAR-10> adds it
+	python -m benchmarks.study_lwf $(if $(IMAGES),--images $(IMAGES))
+
+study-class-incremental: setup ## ten classes in five tasks; IMAGES=<CIFAR-10>
+	python -m benchmarks.study_class_incremental --images $(IMAGES)
+
+study-dropout: setup ## forgetting with and without dropout; IMAGES=<CIFAR-10> adds it
+	python -m benchmarks.study_dropout $(if $(IMAGES),--images $(IMAGES))
 
 two-moons: setup ## six labels and the moons: three methods, with a picture; then the feedback alone
 	python -m benchmarks.two_moons

@@ -52,8 +52,8 @@ class Task(Block):
     label_with: Literal["none", "self"] = Field(
         "none",
         description="`self`: the task is learnt from its labels first; what that gives labels the "
-        "task's unlabelled images (with `class` not those that it calls an old class), and the base "
-        "learns the task again from both (twice the time)",
+        "task's unlabelled images (with `class` not those that it calls an old class), and the "
+        "base learns the task again from both (twice the time)",
     )
     labels: LabelsOverride = Field(
         LabelsOverride(), description="keys of `labels` that differ for `label_with: self`"

@@ -54,6 +54,22 @@ def test_a_domain_is_answered_by_the_head_that_is_there(chain, negatives):
     assert metrics["val_fwt/d1"] == pytest.approx(float(right.double().mean()) - 1 / 8, abs=1e-6)
 
 
+def test_a_domain_replays_each_class_of_the_images_before(chain, negatives, monkeypatch):
+    """They are answered by the one head; afterwards a class has a share of each kind of images."""
+    methods = {"replay": {"memory": 32, "ratio": 2}}
+    with_tasks(chain, d1=DOMAIN | {"data": negatives, "methods": methods})
+    streams = {}
+    spy_on_fits(monkeypatch, lambda learner, given, phase: streams.update(given))
+    learn_tasks("d1")
+    replayed = [streams[name] for name in ("replay", "replay_soft") if name in streams]
+    assert [stream.columns for stream in replayed] == [slice(0, 8)] * 2
+    assert sum(stream.num for stream in replayed) == 2 * load().config("d1").training.batch_size
+    kept = checkpoint.load_memory("models/d1", checkpoint.read_card("models/d1"))
+    pairs = np.stack([kept["replay/home"][:, 0], kept["replay/label"]], 1)
+    values, counts = np.unique(pairs, axis=0, return_counts=True)
+    assert len(values) == 16 and set(counts) == {2}
+
+
 def test_a_domain_of_other_classes_is_refused_with_those_there_are(chain, negatives):
     with_tasks(chain, d1=DOMAIN | {"data": negatives, "classes": OLD[:4]})
     with pytest.raises(UserError, match="no head of just the classes 0, 1, 2, 3; fix: .*: 0, 1"):
