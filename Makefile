@@ -92,7 +92,7 @@ study-lwf: setup ## the table of Learning without Forgetting; IMAGES=<CIFAR-10> 
 	python -m benchmarks.study_lwf $(if $(IMAGES),--images $(IMAGES))
 
 study-class-incremental: setup ## ten classes in five tasks; IMAGES=<CIFAR-10>
-	python -m benchmarks.study_class_incremental --images $(IMAGES)
+	python -m benchmarks.study_class_incremental $(if $(IMAGES),--images $(IMAGES))
 
 study-dropout: setup ## forgetting with and without dropout; IMAGES=<CIFAR-10> adds it
 	python -m benchmarks.study_dropout $(if $(IMAGES),--images $(IMAGES))
