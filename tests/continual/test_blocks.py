@@ -6,6 +6,7 @@ from jobs import extension, learn_tasks, spy_on_fits, with_tasks
 
 from pipeline.continual.blocks import blocks, one_hot
 from pipeline.continual.extend import extend
+from pipeline.continual.options import Task
 from pipeline.methods.continual.lwf import LearningWithoutForgetting
 from pipeline.networks import checkpoint
 from stages import prepare_task
@@ -55,6 +56,33 @@ def test_the_cross_entropy_ranges_over(chain, monkeypatch, task, ce_over, rehear
     streams = [given["labelled"] for _, given, _ in fits]
     assert [stream.columns for stream in streams] == [trained, trained]  # the warm-up too
     assert {stream.targets.shape[1] for stream in streams} == {trained.stop - trained.start}
+
+
+HEADS = {"base": ["a", "b", "c"], "t1": ["d", "e"]}
+
+
+@pytest.mark.parametrize("ce_over", ["auto", "new", "all"])
+@pytest.mark.parametrize(("head", "new"), [("base", slice(0, 3)), ("t1", slice(3, 5))])
+def test_a_domain_is_learnt_within_its_head_unless_all_are_asked_for(head, new, ce_over):
+    task = {"base": "t1", "scenario": "domain", "classes": HEADS[head], "methods": {}}
+    task = Task(**task, labels_per_class=1, ce_over=ce_over)
+    card = {"heads": [{"task": name, "classes": names} for name, names in HEADS.items()]}
+    made = blocks(task, card, rehearses=True)
+    assert (made.old, made.new) == ([slice(0, 5)], new)
+    assert made.trained == (slice(0, 5) if ce_over == "all" else new)
+
+
+@pytest.mark.parametrize("joint", [True, False])
+def test_old_images_in_the_batch_bring_old_logits_in_unless_the_task_is_known(joint):
+    """By `joint` or by a method."""
+    task = {"base": "t1", "classes": ["f", "g"], "labels_per_class": 1, "methods": {}}
+    card = {"heads": [{"task": name, "classes": names} for name, names in HEADS.items()]}
+    by_scenario = {
+        scenario: blocks(Task(**task, scenario=scenario, joint=joint), card, rehearses=not joint)
+        for scenario in ("class", "task")
+    }
+    assert by_scenario["task"].trained == slice(5, 7)
+    assert by_scenario["class"].trained == slice(0, 7)
 
 
 @pytest.mark.parametrize("task", [ONE, TWO])
