@@ -225,6 +225,7 @@ METHODS = {  # for each option: another value, and what else is given
     },
     "bic": {"share": (0.6, {}), "l2": (5.0, {}), "steps": (1, {})},
     "replay": {
+        "weight": (2.0, {}),
         "memory": (16, {}),
         "choose": ("random", {"memory": 16}),
         "unlabelled": (False, {}),

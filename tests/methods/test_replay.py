@@ -170,16 +170,22 @@ def test_where_the_task_is_known_each_exemplar_has_its_own_block(chain):
         torch.testing.assert_close(stream.targets.sum(1), torch.ones(len(labels)))
 
 
-def test_together_they_weigh_as_one_part_and_each_image_as_another(chain):
+def test_together_they_weigh_as_asked_and_each_image_as_another(chain):
     made, streams, where = streams_of(chain, "class")
     nums = {name: stream.num for name, stream in streams.items()}
     assert sum(nums.values()) == where.training.batch_size
     for stream in streams.values():
         wanted = torch.full((len(stream),), stream.num / sum(nums.values()))
         torch.testing.assert_close(stream.weights, wanted)
-    twice = replay(memory=44, ratio=2.0)
-    twice.state = made.state
-    assert sum(s.num for s in twice.streams(where).values()) == 2 * where.training.batch_size
+    more = replay(memory=44, ratio=2.0, weight=3.0)
+    more.state = made.state
+    again = more.streams(where)
+    assert sum(s.num for s in again.values()) == 2 * where.training.batch_size
+    total = sum(float(s.weights[0]) for s in again.values())
+    assert total == pytest.approx(3.0)
+    own = replay(memory=44, unlabelled=False, weight=3.0)
+    own.state = {key: value[made.state["sure"]] for key, value in made.state.items()}
+    assert set(own.streams(where)["replay"].weights.tolist()) == {3.0}
 
 
 @pytest.mark.parametrize("scenario", ["class", "task"])

@@ -115,6 +115,7 @@ OUT_OF_RANGE = {
     "methods.bic.share": [0.0, 1.0],
     "methods.bic.l2": [-0.1, 1001.0],
     "methods.bic.steps": [0],
+    "methods.replay.weight": [-0.1, 1001.0],
     "methods.replay.memory": [0],
     "methods.replay.choose": ["herd"],
     "methods.replay.unlabelled": ["perhaps"],

@@ -1,6 +1,6 @@
 """Replay of exemplars (Rebuffi et al. 2017, arXiv:1611.07725; Chaudhry et al. 2019, 1902.10486).
 
-    L = CE(new) + mean over the replayed images of CE(exemplar)
+    L = CE(new) + weight * mean over the replayed images of CE(exemplar)
 
 A fixed total is shared equally by all classes so far, those of several tasks in scenario `domain`
 once for each task; where shares shrink, of each class the first in its order are kept. Herding goes
@@ -10,7 +10,7 @@ all logits, where the task is known over those of its own task.
 Ours: of a class with fewer labelled images than its share, the rest are unlabelled images of the
 task that the network which ships calls that class, the surest first, with its probabilities for
 targets and in the view of pseudo-labelled images. The two kinds are parts of their own, `replay`
-and `replay_soft`; together they weigh 1, each image as much as another.
+and `replay_soft`; each image weighs as much as another.
 """
 
 from dataclasses import replace
@@ -39,6 +39,9 @@ class Replay(Method):
     class Options(Block):
         """Of replay."""
 
+        weight: float = Field(
+            1.0, ge=0, le=1000, description="of the loss on replayed images, all together"
+        )
         memory: int = Field(500, ge=1, le=10_000_000, description="images kept, of all classes")
         choose: Literal["herding", "random"] = Field(
             "herding",
@@ -87,7 +90,8 @@ class Replay(Method):
                 if rows.any():
                     name = f"{kind}_{number}" if number else kind
                     streams[name] = self._stream(setting, np.flatnonzero(rows), slice(*block))
-        return shared(streams, max(1, round(self.options.ratio * setting.training.batch_size)))
+        num = max(1, round(self.options.ratio * setting.training.batch_size))
+        return shared(streams, num, self.options.weight)
 
     def _stream(self, setting: Setting, rows: np.ndarray, columns: slice) -> Stream:
         soft = not bool(self.state["sure"][int(rows[0])])
@@ -154,15 +158,15 @@ class Replay(Method):
         return answers
 
 
-def shared(streams: dict[str, Stream], num: int) -> dict[str, Stream]:
+def shared(streams: dict[str, Stream], num: int, weight: float) -> dict[str, Stream]:
     """`num` images a step over streams by their sizes, at least one of each; weighted so that each
-    image counts as much as another and all together as much as one part."""
+    image counts as much as another and all together as `weight` parts."""
     total = sum(len(stream) for stream in streams.values())
     nums = {name: max(1, round(num * len(s) / total)) for name, s in streams.items()}
-    if len(streams) > 1:
+    if len(streams) > 1 or weight != 1:
         for name, stream in streams.items():
-            weight = nums[name] / sum(nums.values())
-            weights = torch.full((len(stream),), weight, device=stream.place)
+            own = weight * nums[name] / sum(nums.values())
+            weights = torch.full((len(stream),), own, device=stream.place)
             streams[name] = replace(stream, weights=weights)
     return {name: replace(stream, num=nums[name]) for name, stream in streams.items()}
 
