@@ -6,7 +6,7 @@ PROJECT = projects/$(NAME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback study-forgetting study-lwf study-class-incremental study-dropout two-moons bench requirements clean
+.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback study-forgetting study-lwf study-class-incremental study-dropout study-old-images two-moons bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -96,6 +96,9 @@ study-class-incremental: setup ## ten classes in five tasks; IMAGES=<CIFAR-10>
 
 study-dropout: setup ## forgetting with and without dropout; IMAGES=<CIFAR-10> adds it
 	python -m benchmarks.study_dropout $(if $(IMAGES),--images $(IMAGES))
+
+study-old-images: setup ## a task on photographs, with old images and without; IMAGES=<CIFAR-10>
+	python -m benchmarks.study_old_images $(if $(IMAGES),--images $(IMAGES))
 
 two-moons: setup ## six labels and the moons: three methods, with a picture; then the feedback alone
 	python -m benchmarks.two_moons
