@@ -34,7 +34,7 @@ def study() -> Study:
     return Study(
         name="study_digits",
         arms={"default": {**without, "report.register": False}},
-        seeds=range(500, 520),
+        seeds=range(600, 620),
         columns=[f"{split}/{name}" for split in ("acc", "val_acc") for name in MODELS]
         + [f"forgetting/{name}" for name in TASKS]
         + [f"task_acc/{name}/{task}" for name in TASKS for task in ("base", name)]

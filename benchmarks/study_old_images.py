@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks.continual import CIFAR10, Row, Task, difference, merged, options, table
 from benchmarks.study import Study, run
 
-REPLAY: Task = {"methods": {"replay": {"memory": 2000, "ratio": 4.0, "weight": 4.0}}}
+REPLAY: Task = {"methods": {"replay": {"memory": 2000, "ratio": 4.0, "weight": 2.0}}}
 ARMS: dict[str, Task] = {
     "replay": REPLAY,
     "replay-self": REPLAY | {"label_with": "self"},
