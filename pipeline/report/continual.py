@@ -101,6 +101,12 @@ def _of_split(measured: dict[str, Measured], name: str, split: str) -> dict[str,
     return result
 
 
+def newest_classes(card: dict) -> list[str]:
+    """Those of the task that a model learnt last; of a `domain` they are an earlier head's."""
+    _, answered_by = tasks.learnt(card)[-1]
+    return next(head["classes"] for head in card["heads"] if head["task"] == answered_by)
+
+
 def _classes(model: Measured, names: list[str]) -> list[int]:
     """Of each task, the classes that an answer to its images ranges over."""
     card = model.card

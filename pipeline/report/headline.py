@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.data import tasks
 from pipeline.pages.formats import counted
 from pipeline.report import continual
 from pipeline.report.gate import RULE
@@ -93,7 +94,7 @@ def _last(results: Results, name: str, teacher: str) -> Tile:
 
 def _candidate(results: Results, name: str) -> Tile:
     model = results.measured[name]
-    role = f"with {counted(len(model.card['heads']) - 1, 'new task')}"
+    role = f"with {counted(len(tasks.learnt(model.card)) - 1, 'new task')}"
     return Tile(name, role, model, kept=_kept(results, name))
 
 
@@ -113,11 +114,11 @@ def _gain(results: Results, name: str, other: str) -> dict:
 
 def _kept(results: Results, name: str) -> dict:
     measured = results.measured
-    tasks, share = continual.matrix(measured, name, results.split)
+    names, share = continual.matrix(measured, name, results.split)
     return {
         "new": share[-1, -1],
-        "new_classes": measured[name].card["heads"][-1]["classes"],
-        "first_task": tasks[0],
+        "new_classes": continual.newest_classes(measured[name].card),
+        "first_task": names[0],
         "first": share[-1, 0],
         "before": share[0, 0],
         "model_before": continual.chain(measured, name)[0],

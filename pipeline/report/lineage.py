@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.pages.formats import counted, listed, percent, weights
+from pipeline.report import continual
 from pipeline.report.measure import Answers
 from pipeline.report.results import Results
 
@@ -145,7 +146,10 @@ def _box(results: Results, name: str) -> Box:
 def _note(results: Results, name: str) -> str:
     entry, model = results.lineage[name], results.measured[name]
     if entry.block == "tasks":
-        return f"+ {listed(model.card['heads'][-1]['classes'], 22)}"
+        classes = continual.newest_classes(model.card)
+        if model.card.get("task", {}).get("scenario") == "domain":
+            return f"new images: {listed(classes, 14)}"
+        return f"+ {listed(classes, 22)}"
     if name in results.quality:
         labels = results.quality[name]
         right = "" if labels.accuracy is None else f", {percent(labels.accuracy)} right"

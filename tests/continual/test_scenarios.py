@@ -52,6 +52,8 @@ def test_a_domain_is_answered_by_the_head_that_is_there(chain, negatives):
     with torch.no_grad():
         right = network(known[1].images).logits.argmax(1) == known[1].labels
     assert metrics["val_fwt/d1"] == pytest.approx(float(right.double().mean()) - 1 / 8, abs=1e-6)
+    page = (chain / "report/html/index.html").read_text(encoding="utf-8")
+    assert "with 2 new tasks" in page and "new images: 0, 1" in page and "+ 8, 9" in page
 
 
 def test_a_domain_replays_each_class_of_the_images_before(chain, negatives, monkeypatch):

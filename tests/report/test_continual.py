@@ -38,6 +38,13 @@ def test_the_chain_starts_at_the_model_that_was_extended(chain):
     assert continual.chain(chain, "t2") == ["g1", "t1", "t2"]
 
 
+def test_the_newest_classes_of_a_domain_are_those_of_the_head_that_answers_it(chain):
+    card = chain["t1"].card
+    card["heads"] = [{"task": "base", "classes": ["a"]}, {"task": "t1", "classes": ["b", "c"]}]
+    assert continual.newest_classes(card) == ["b", "c"]
+    assert continual.newest_classes(card | {"tasks": [["t1", "t1"], ["d", "base"]]}) == ["a"]
+
+
 def test_the_matrix_has_a_row_per_model_and_nothing_above_the_diagonal(chain):
     tasks, result = continual.matrix(chain, "t2", "val")
     nan = np.nan
