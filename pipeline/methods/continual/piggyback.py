@@ -12,8 +12,9 @@ every mask below the threshold, whatever the task says. `training.weight_decay` 
 
 Both learn by the recipe's optimiser, the paper's by Adam at 1e-4. What counts is the step of a real
 number against `start - threshold`, 0.005: `adamw` moves it by about the learning rate, `sgd` by the
-gradient as well, which is that of the weight times the weight and small. `rate` multiplies it: with
-`sgd` and a rate of 1 few masks may ever shut, and the new head is all that learns.
+gradient as well, which is that of the weight times the weight and small. `rate` multiplies it. On
+digits `sgd` shuts 1 % of the masks, `adamw` at 1e-3 35 %, and both learn the task (val 97 to 99 %,
+the head alone 50 to 62); a rate of 30 to 1000 shuts more and learns as much.
 
 Each head with masks is another pass through the backbone, in training too; `images_seen` counts an
 image of a step once all the same.
