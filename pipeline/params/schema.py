@@ -69,7 +69,8 @@ class Params(Block):
     report: Report
 
     def faults(self) -> Iterator[Fault]:
-        """A `domain` of the very images that the chain has learnt; a memory that is too small."""
+        """A `domain` of the very images that the chain has learnt; images of another size than its
+        own; a memory that is too small."""
         for name, task in self.tasks.items():
             same = [
                 other
@@ -81,6 +82,10 @@ class Params(Block):
             if task.scenario == "domain" and same:
                 what = f"'{name}' is to have images of another kind than '{same[0]}'"
                 yield Fault(f"tasks.{name}.data.root", what, "name another source of images")
+            size = self.data_of(name).size
+            if size and self.data.size and size != self.data.size:
+                what = f"{size} is not the size of the base task's images, {self.data.size}"
+                yield Fault(f"tasks.{name}.data.size", what, "leave it out")
             yield from self._too_small(name)
 
     def _too_small(self, name: str) -> Iterator[Fault]:

@@ -322,3 +322,17 @@ def test_a_memory_has_room_for_an_image_of_each_class(tmp_path, t2, num):
         (line,) = lines_of(tmp_path, values)
         assert f"(tasks.t2.methods.replay.memory): {memory} images are not one of each" in line
         assert line.endswith(f"raise it to {num} or more")
+
+
+@pytest.mark.parametrize(("size", "wrong"), [(32, True), (16, False), (0, False), (None, False)])
+def test_a_task_has_images_of_the_base_tasks_size(tmp_path, size, wrong):
+    """Where both are stated; else their sources know."""
+    values = with_tasks(t1={})
+    values["data"] |= {"source": "folder", "size": 16}
+    values["tasks"]["t1"]["data"] = {"root": "other"} | ({} if size is None else {"size": size})
+    if not wrong:
+        load(write_params(tmp_path, values))
+        return
+    (line,) = lines_of(tmp_path, values)
+    assert_names(line, "tasks.t1.data.size")
+    assert "32 is not the size of the base task's images, 16; fix: leave it out" in line
