@@ -1,5 +1,7 @@
 """Known classes in images of another kind, tasks of a source of their own, all data at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -111,6 +113,22 @@ def test_joint_training_has_the_old_labelled_images_too(chain, scenario, old, ne
     assert torch.equal(streams["labelled"].targets.argmax(1), given + first)
     batch = job.config.training.batch_size
     assert streams["joint_base"].num == round(batch * base.num("labelled") / own.num("labelled"))
+
+
+def test_joint_training_has_every_earlier_task(chain):
+    """Each in its own logits where the task is known."""
+    with_tasks(chain, t1={"classes": ["8"]}, t2={"base": "t1", "classes": ["9"], "joint": True})
+    learn_tasks("t1")
+    prepare_task.main(["t2"])
+    job = extension("t2")
+    wanted = {"class": [slice(0, 10)] * 2, "task": [slice(0, 8), slice(8, 9)]}
+    for scenario, columns in wanted.items():
+        options = job.task.model_copy(update={"scenario": scenario})
+        other = replace(job, config=replace(job.config, options=options))
+        streams = labelled(other, begin(other, {}))
+        joint = [streams[f"joint_{name}"] for name in ("base", "t1")]
+        assert [stream.columns for stream in joint] == columns
+        assert set(joint[1].targets.argmax(1).tolist()) == {8 - joint[1].columns.start}
 
 
 def test_old_heads_may_stay_as_they_were(chain):
