@@ -28,9 +28,9 @@ SEARCHED = 2  # tasks
 MEMORY = {"memory": 500}
 RATES = (0.05, 0.01)
 METHODS: dict[str, list[dict[str, Any]]] = {
-    "LwF": [{"lwf": {"weight": weight}} for weight in (1.0, 5.0)],
-    "EWC": [{"ewc": {"weight": weight}} for weight in (10.0, 1000.0)],
-    "MAS": [{"mas": {"weight": weight}} for weight in (0.01, 1.0)],
+    "LwF": [{"lwf": {"weight": weight}} for weight in (20.0, 5.0)],
+    "EWC": [{"ewc": {"weight": weight}} for weight in (30_000.0, 1000.0)],
+    "MAS": [{"mas": {"weight": weight}} for weight in (30.0, 1.0)],
     "replay": [{"replay": {**MEMORY, "choose": "random", "ratio": n}} for n in (1.0, 2.0)],
     "herding + LwF": [{"replay": MEMORY, "lwf": {"weight": weight}} for weight in (1.0, 5.0)],
     "BiC": [
@@ -41,7 +41,9 @@ METHODS: dict[str, list[dict[str, Any]]] = {
         }
         for ratio in (1.0, 2.0)
     ],
-    "generative replay": [{"generative_replay": {"labels": how}} for how in ("argmax", "soft")],
+    "generative replay": [
+        {"generative_replay": {"labels": how, "steps": 400}} for how in ("argmax", "soft")
+    ],
 }
 
 
