@@ -168,7 +168,7 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
         for key, other in TRAINING.items():
             watch = steps if key == "evaluate_every" else weights
             if key == "unlabelled_weight" and what == "t1":
-                given["unlabelled_weight"] = {"tasks.t1.label_with": "self"}
+                given["unlabelled_weight"] = BY_ITSELF
             elif key == "unlabelled_weight" and what != "g1":
                 watch = "has no teacher's pseudo-labels to weigh"
             if key == "image_size" and what == "t1":
@@ -348,6 +348,8 @@ PAIR = {
 }
 UDA = METHODS["uda"].items()
 PAIR |= {f"uda.{key}": Wire("m1", other, {"uda": given}) for key, (other, given) in UDA}
+# in scenario `class` what was learnt in so few steps calls every image old
+BY_ITSELF = {"tasks.t1.scenario": "task", "tasks.t1.label_with": "self"}
 TASK = {
     "base": Wire("t1", "b1"),
     "scenario": Wire("t1", "task", watch=accuracy),
@@ -356,7 +358,7 @@ TASK = {
     "ce_over": Wire("t1", "all"),
     "old_heads": Wire("t1", "frozen"),
     "joint": Wire("t1", True),
-    "label_with": Wire("t1", "self"),
+    "label_with": Wire("t1", "self", {"scenario": "task"}),
 }
 OF_NO_TASK = {"classes", "labels_per_class", "fold", "seed"}  # keys of `data`
 
@@ -409,11 +411,11 @@ def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
     keys |= dict(below("generations.g1", STUDENT, weights))
     keys |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
     keys |= dict(below("tasks.t1", TASK, weights)) | dict(task_data())
-    by_itself, rule = {"tasks.t1.label_with": "self"}, "tasks.t1.labels"
+    rule = "tasks.t1.labels"
     filters = {"ood_keep": {f"{rule}.ood_filter": "threshold"}}
     filters["ood_filter"] = {f"{rule}.ood_keep": 0.3}
     for key, value in (LABELS | {"ood_keep": 0.5}).items():
-        given = by_itself | filters.get(key, {})
+        given = BY_ITSELF | filters.get(key, {})
         keys[f"{rule}.{key}"] = Wire("t1", value, given, watch=weights)
     keys |= dict(brought(pretrained, another))
     return keys | dict(models(pretrained, another)) | dict(training(pretrained))
