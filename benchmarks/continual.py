@@ -8,7 +8,6 @@ tasks of a chain extend the same model.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -142,11 +141,6 @@ def options(description: str | None) -> argparse.Namespace:
 def pairs(scenario: str, images: Path | None) -> list[Pair]:
     """The digits and, where its images are, CIFAR-10."""
     return [digits(scenario), *([cifar10(scenario, images)] if images else [])]
-
-
-def last(row: Row, arm: str, task: str) -> float:
-    """Val accuracy on a task at the end of an arm."""
-    return json.loads(row[f"curve/{arm}"])[f"val_acc/{task}"][-1]
 
 
 def cell(values: Sequence[float], sign: str = "") -> str:
