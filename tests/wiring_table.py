@@ -222,6 +222,7 @@ METHODS = {  # for each option: another value, and what else is given
         "tasks": ("online", {"weight": 20.0}),
         "gamma": (0.5, {"weight": 20.0, "tasks": "online"}),
         "limit": (0.0, {"weight": 400.0}),
+        "images": (2, {"weight": 20.0}),
     },
     "bic": {"share": (0.6, {}), "l2": (5.0, {}), "steps": (1, {})},
     "replay": {
@@ -244,6 +245,7 @@ METHODS = {  # for each option: another value, and what else is given
         "weight": (0.01, {"weight": 0.1}),
         "variant": ("local", {"weight": 0.1}),
         "limit": (0.1, {"weight": 0.1}),
+        "images": (2, {"weight": 0.1}),
     },
 }
 # what only the task after the next one is learnt by

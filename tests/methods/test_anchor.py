@@ -5,7 +5,7 @@ import torch
 from learners import TRAINING, FewImages, network, part, setting
 
 from pipeline.methods.continual import CONTINUAL
-from pipeline.methods.continual.anchor import limited, over_all
+from pipeline.methods.continual.anchor import drawn, limited, over_all
 from pipeline.training.learner import Learner
 
 RATE = 0.05
@@ -63,3 +63,31 @@ def test_a_mean_over_both_splits_counts_every_image_once():
     brightness = over_all(images, lambda some: {"mean": some.double().mean()})["mean"]
     every = torch.cat([images.images("labelled"), images.images("unlabelled")])
     torch.testing.assert_close(brightness, every.double().mean())
+
+
+@pytest.mark.parametrize("kind", ["tensor", "array"])
+def test_of_many_images_as_many_as_asked_for_are_drawn_from_both_splits(kind):
+    images, seen = FewImages(unlabelled=9), []
+    if kind == "array":
+        images._splits = {key: value.numpy() for key, value in images._splits.items()}
+
+    def brightness(some):
+        seen.append(torch.as_tensor(some).double())
+        return {"mean": seen[-1].mean()}
+
+    torch.manual_seed(0)
+    means = [over_all(images, brightness, 6)["mean"] for _ in range(200)]
+    assert sum(map(len, seen)) == 200 * 6
+    assert len(torch.cat(seen[:2]).flatten(1).unique(dim=0)) == 6  # none twice
+    torch.testing.assert_close(means[0], torch.cat(seen[:2]).mean())
+    every = torch.cat([torch.as_tensor(images.images(s)) for s in ("labelled", "unlabelled")])
+    wide = torch.stack(means).std() / 200**0.5
+    assert abs(torch.stack(means).mean() - every.double().mean()) < 3 * wide
+
+
+@pytest.mark.parametrize("most", [0, 18])
+def test_where_there_are_no_more_all_are_taken_without_a_draw(most):
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    assert drawn(18, most).tolist() == list(range(18))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -9,6 +9,7 @@ from jobs import learn_tasks, with_tasks
 from learners import TRAINING, FewImages, copied, equal_states, network, part, setting
 from torch.nn import functional as F
 
+from pipeline.methods.continual.anchor import drawn
 from pipeline.methods.continual.ewc import ElasticWeightConsolidation
 from pipeline.networks import checkpoint
 from pipeline.training.learner import Learner, below
@@ -75,6 +76,16 @@ def test_over_all_logits_the_labels_stand_behind_the_old_ones():
     found = ewc(fisher="empirical").fisher(replace(task, blocks=everything))
     labels = images.labels() + 3
     each = gradients(made, images.images("labelled"), labels, slice(0, 5))
+    torch.testing.assert_close(found, mean_square(each))
+
+
+def test_labels_stay_with_the_images_that_are_drawn():
+    made, images = exact(), FewImages()
+    torch.manual_seed(0)
+    rows = drawn(9, 4)
+    torch.manual_seed(0)
+    found = ewc(fisher="empirical", images=4).fisher(after_base(made, images=images))
+    each = gradients(made, images.images("labelled")[rows], images.labels()[rows])
     torch.testing.assert_close(found, mean_square(each))
 
 

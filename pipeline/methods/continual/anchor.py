@@ -24,6 +24,12 @@ LIMIT = Field(
     description="of learning rate times curvature, so that a step does not overshoot what it pulls "
     "back; 0 = none, as in the paper, where training may diverge",
 )
+IMAGES = Field(
+    2000,
+    ge=0,
+    description="that the importance is measured on at most, drawn at random from the task's; "
+    "0 = all, which takes longer",
+)
 
 
 def distance(
@@ -66,12 +72,31 @@ def weights_of(network: nn.Module) -> Named:
     return {name: weight.detach().clone() for name, weight in network.named_parameters()}
 
 
-def over_all(images: TrainingImages, mean: Callable[[Any], Named]) -> Named:
-    """The mean over a task's labelled and unlabelled images, of means over one set of images."""
+def over_all(images: TrainingImages, mean: Callable[[Any], Named], most: int = 0) -> Named:
+    """The mean over a task's labelled and unlabelled images, of means over one set of images.
+
+    Args:
+        most: of them drawn at random, if there are more; 0 = all.
+    """
     splits = [images.images(split) for split in ("labelled", "unlabelled")]
-    splits = [some for some in splits if len(some)]
-    num, total = sum(map(len, splits)), {}
+    rows, total = drawn(sum(map(len, splits)), most), {}
+    num = len(rows)
     for some in splits:
-        for name, value in mean(some).items():
-            total[name] = total.get(name, 0) + value * (len(some) / num)
+        mine, rows = rows[rows < len(some)], rows[rows >= len(some)] - len(some)
+        for name, value in mean(taken(some, mine)).items() if len(mine) else ():
+            total[name] = total.get(name, 0) + value * (len(mine) / num)
     return total
+
+
+def drawn(num: int, most: int) -> Tensor:
+    """Rows of `num`, at most `most` of them unless that is 0, in order."""
+    if not most or num <= most:
+        return torch.arange(num)
+    return torch.randperm(num)[:most].sort().values
+
+
+def taken(values: Any, rows: Tensor) -> Any:
+    """Rows of a tensor or of an array, which is left where it lies if they are all of it."""
+    if len(rows) == len(values):
+        return values
+    return values[rows.to(values.device)] if isinstance(values, Tensor) else values[rows.numpy()]

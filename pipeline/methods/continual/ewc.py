@@ -30,11 +30,14 @@ from torch.nn import functional as F
 from pipeline.core.block import Block
 from pipeline.data.batches import Part
 from pipeline.methods.continual.anchor import (
+    IMAGES,
     LIMIT,
     Named,
     distance,
+    drawn,
     limited,
     over_all,
+    taken,
     weights_of,
 )
 from pipeline.networks.classifier import Classifier, Output
@@ -73,6 +76,7 @@ class ElasticWeightConsolidation(Method):
             description="of `online`: share that earlier tasks keep at each new one",
         )
         limit: float = LIMIT
+        images: int = IMAGES
 
     consolidates = True
     capturable = True
@@ -118,15 +122,18 @@ class ElasticWeightConsolidation(Method):
         def nll(logits: Tensor, label: Tensor) -> Tensor:
             return F.cross_entropy(logits[None, columns], label[None])
 
-        def drawn(images) -> Named:
+        def answered(images) -> Named:
             answers = infer(network, images)[:, columns].softmax(1)
             labels = torch.multinomial(answers, 1)[:, 0]
             return mean_gradients(network, images, nll, torch.square, labels)
 
         if self.options.fisher == "true":
-            return over_all(setting.images, drawn)
-        labels = setting.images.labels() + setting.blocks.new.start - columns.start
-        return mean_gradients(network, setting.images.images("labelled"), nll, torch.square, labels)
+            return over_all(setting.images, answered, self.options.images)
+        images, labels = setting.images.images("labelled"), setting.images.labels()
+        rows = drawn(len(images), self.options.images)
+        images, labels = taken(images, rows), taken(labels, rows)
+        labels = labels + setting.blocks.new.start - columns.start
+        return mean_gradients(network, images, nll, torch.square, labels)
 
     def _fishers(self) -> list[Named]:
         """Of each earlier task that is kept by itself, oldest first."""

@@ -31,6 +31,7 @@ from torch import Tensor
 from pipeline.core.block import Block
 from pipeline.data.batches import Part
 from pipeline.methods.continual.anchor import (
+    IMAGES,
     LIMIT,
     Named,
     distance,
@@ -63,6 +64,7 @@ class MemoryAwareSynapses(Method):
             "global", description="what a weight is to move: the answer, or its own layer's output"
         )
         limit: float = LIMIT
+        images: int = IMAGES
 
     consolidates = True
     reads_unlabelled = True
@@ -97,7 +99,8 @@ class MemoryAwareSynapses(Method):
 
     def omega(self, setting: Setting) -> Named:
         """Of the setting's images, by the weight's name, of its shape."""
-        return over_all(setting.images, lambda images: self._omega(setting, images))
+        most = self.options.images
+        return over_all(setting.images, lambda images: self._omega(setting, images), most)
 
     def _omega(self, setting: Setting, images) -> Named:
         columns = setting.blocks.trained
