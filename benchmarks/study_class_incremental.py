@@ -29,6 +29,7 @@ SEARCH, CLAIMS = range(2), range(100, 105)
 SEARCHED = 2  # tasks
 MEMORY = {"memory": 500}
 RATES = (0.05, 0.01)
+EXPECTED = ["joint", "BiC", "replay", "LwF", "fine-tuning"]
 METHODS: dict[str, list[dict[str, Any]]] = {
     "LwF": [{"lwf": {"weight": weight}} for weight in (20.0, 5.0)],
     "EWC": [{"ewc": {"weight": weight}} for weight in (30_000.0, 1000.0)],
@@ -140,6 +141,18 @@ def table(rows: list[Row], arms: Mapping[str, Task]) -> str:
     return "\n".join(lines)
 
 
+def differences(rows: list[Row]) -> str:
+    """Of neighbours in the order that the papers find, seed by seed, after the last task."""
+    accuracies = {
+        arm: np.array([float(row["acc/t4"]) for row in rows if row["arm"] == arm])
+        for arm in EXPECTED
+    }
+    return "\n".join(
+        f"{better} - {worse}: {cell(accuracies[better] - accuracies[worse], '+')}"
+        for better, worse in itertools.pairwise(EXPECTED)
+    )
+
+
 def figure(rows: list[Row], arms: Mapping[str, Task], folder: Path) -> None:
     """Draw the accuracy among the classes known so far, means over seeds."""
     from pipeline.report.figures import canvas, style
@@ -163,6 +176,7 @@ def main() -> None:
     chosen = choose(given.images)
     rows = run(study("class_incremental", given.images, 4, chosen, test=True))
     print(table(rows, chosen))
+    print(differences(sorted(rows, key=lambda row: int(row["seed"]))))
     if given.figures:
         figure(rows, chosen, given.figures)
 

@@ -66,7 +66,7 @@ def figure(by_arm: Frontier, images: str, folder: Path) -> None:
             [100 * np.mean(_values(by_arm[arm], what, task(rate))) for rate in RATES]
             for what in (A, B)
         )
-        axes.plot(old, new, "o-", label=f"dropout {arm}", **style(number))
+        axes.plot(old, new, marker="o", label=f"dropout {arm}", **style(number))
     axes.set(xlabel="A, %", ylabel="B, %")
     axes.legend()
     drawn.savefig(folder / f"dropout_{images}.png", dpi=110, bbox_inches="tight")

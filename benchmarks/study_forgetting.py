@@ -61,7 +61,7 @@ def figures(rows: list[Row], images: str, folder: Path) -> None:
                 for task in ("base", arm)
             )
             if name == "end":
-                axes.plot(old[-1:], new[-1:], "o", label=arm, **style(number))
+                axes.plot(old[-1:], new[-1:], marker="o", label=arm, **style(number))
             else:
                 steps = curves[0]["step"]
                 axes.plot(steps, old if name == "a" else new, label=arm, **style(number))
