@@ -65,6 +65,32 @@ def test_of_each_arm_the_best_mean_on_val_is_taken(monkeypatch):
     assert chosen == {"a": {"joint": True}, "b": {"joint": False}}
 
 
+def test_of_ten_classes_too_the_best_mean_on_val_is_taken(monkeypatch, tmp_path):
+    key = f"val_acc/t{study_class_incremental.SEARCHED}"
+    arms = study_class_incremental.candidates()
+    best = {arm: number % 4 for number, arm in enumerate(arms)}
+    table = [
+        {"arm": f"{arm} {number}", key: str(0.5 - seed + (number == best[arm]))}
+        for arm in arms
+        for number in range(4)
+        for seed in range(2)
+    ]
+    monkeypatch.setattr(study_class_incremental, "run", lambda study: table)
+    chosen = study_class_incremental.choose(tmp_path)
+    assert chosen == {arm: many[best[arm]] for arm, many in arms.items()}
+
+
+def test_differences_are_of_the_same_seeds():
+    arms = study_class_incremental.EXPECTED
+    rows = [
+        {"arm": arm, "seed": str(seed), "acc/t4": str(seed + 0.1 * number)}
+        for seed in range(3)
+        for number, arm in enumerate(reversed(arms))
+    ]
+    lines = study_class_incremental.differences(rows).splitlines()
+    assert lines[0] == "joint - BiC: +10.0 ± 0.0" and len(lines) == 4
+
+
 def test_later_keys_win_and_recipes_are_merged_key_by_key():
     one = {"base": "a", "training": {"steps": 3, "shift": 1}}
     made = continual.merged(one, {"base": "b", "training": {"steps": 4}})
