@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.continual import Pair, Row, Task, difference, options, pairs, table
 
 RATES = {"": 0.05, "_low": 0.005}
-WEIGHTS = {"ewc": [1, 10, 100, 1000, 10_000], "lwf": [0.1, 0.5, 2, 10, 50]}
+WEIGHTS = {"ewc": [10, 100, 1000, 10_000, 100_000], "lwf": [0.1, 0.5, 2, 10, 50]}
 ARMS = [name + rate for rate in RATES for name in ("baseline", "ewc", "lwf")]
 COLUMNS = {
     "score, val": "val_score/{}",

@@ -32,11 +32,15 @@ def negatives(chain) -> dict:
     return {"source": "arrays", "root": str(chain / "negatives.npz")}
 
 
-def test_a_domain_is_answered_by_the_head_that_is_there(chain, negatives):
-    """Nothing grows; the next task's head does; the matrix says how it was answered before."""
+def test_a_domain_is_answered_by_the_head_that_is_there(chain, negatives, monkeypatch):
+    """Nothing grows, so there is no new head to warm up; the next task's head does; the matrix says
+    how it was answered before."""
+    phases = []
+    spy_on_fits(monkeypatch, lambda learner, streams, phase: phases.append(phase))
     one = {"classes": ["8", "9"], "base": "d1"}
     with_tasks(chain, d1=DOMAIN | {"data": negatives, "methods": {"lwf": {}}}, t1=one)
     learn_tasks("d1", "t1")
+    assert phases == ["", ""]
     card, before = (checkpoint.read_card(f"models/{name}") for name in ("d1", "g2"))
     assert card["heads"] == before["heads"] and card["tasks"] == [["d1", "base"]]
     moved, old = (checkpoint.load(f"models/{name}")[0].state_dict() for name in ("d1", "g2"))

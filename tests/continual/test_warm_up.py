@@ -73,6 +73,12 @@ def test_without_a_method_that_asks_for_it_there_is_none(chain, fits, methods):
     assert [phase for *_, phase in fits] == [""]
 
 
+def test_no_average_of_weights_is_kept(chain, fits):
+    with_tasks(chain, t1={"methods": {"lwf": {}}, "training": {"ema": 0.9}})
+    extend(extension())
+    assert [learner.ema is None for learner, *_ in fits] == [True, False]
+
+
 def test_the_warm_up_is_not_in_the_curve(chain):
     card = extend(extension())
     text = (chain / "models/t1/curves.csv").read_text().splitlines()
