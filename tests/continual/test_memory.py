@@ -5,11 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from jobs import learn_tasks, with_tasks
+from learners import equal_states
 
 from pipeline.continual.options import Methods
 from pipeline.core.errors import UserError
 from pipeline.networks import checkpoint
 from pipeline.params.check import load
+from pipeline.training.learner import below
 from pipeline.training.method import Method
 
 
@@ -44,6 +46,15 @@ def test_a_method_without_memory_learns_the_base_first_and_then_remembers(chain,
     ]
     card = checkpoint.read_card("models/t2")
     assert int(checkpoint.load_memory("models/t2", card)["lwf/count"]) == base + 10
+
+
+def test_a_task_is_remembered_by_the_weights_that_ship(chain):
+    """Their average, where one is kept: those are what later tasks extend."""
+    with_tasks(chain, t1={"methods": {"ewc": {}}, "training": {"ema": 0.5}})
+    learn_tasks("t1")
+    network, card = checkpoint.load("models/t1")
+    kept = below(checkpoint.load_memory("models/t1", card), "ewc/mean/1/")
+    assert equal_states(kept, dict(network.named_parameters()))
 
 
 def test_memory_that_changed_on_disk_is_refused(chain, monkeypatch):
