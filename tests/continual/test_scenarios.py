@@ -150,7 +150,13 @@ def test_what_a_task_learnt_labels_its_own_unlabelled_images(chain, monkeypatch)
     learn_tasks("t1")  # by the stage, which gives it the rule
     card = checkpoint.read_card("models/t1")
     assert set(card["data"]["t1"]) == {"labelled", "unlabelled", "val"}
-    fits = []
+    fits, made, make = [], [], own_labels.pseudo_labels.make
+
+    def noted(*given):
+        made.append(make(*given))
+        return made[-1]
+
+    monkeypatch.setattr(own_labels.pseudo_labels, "make", noted)
     spy_on_fits(monkeypatch, lambda learner, streams, phase: fits.append((phase, streams)))
     job = extension()
     assert job.rule is not None
@@ -160,6 +166,7 @@ def test_what_a_task_learnt_labels_its_own_unlabelled_images(chain, monkeypatch)
     pseudo = fits[-1][1]["pseudo"]
     assert pseudo.columns == slice(8, 10) and pseudo.targets.shape[1] == 2
     assert pseudo.num == job.config.training.num_unlabelled
+    assert pseudo.weights.tolist() == made[-1].weight.tolist()
     assert type(pseudo.view).__name__ == "StrongView"
 
 
