@@ -1,6 +1,7 @@
 """Known classes in images of another kind, tasks of a source of their own, all data at once."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -170,10 +171,8 @@ def test_what_a_task_learnt_labels_its_own_unlabelled_images(chain, monkeypatch)
     assert type(pseudo.view).__name__ == "StrongView"
 
 
-@pytest.mark.parametrize("scenario", ["class", "task"])
-def test_images_called_an_old_class_are_not_labelled_as_new(chain, monkeypatch, scenario):
-    """Every second unlabelled image is called old; where the task is known, it is new anyway."""
-    with_tasks(chain, t1={"label_with": "self", "scenario": scenario})
+def every_second_is_called_old(monkeypatch) -> int:
+    """Of the unlabelled images of t1; the others are called 8. Returns their number."""
     prepare_task.main(["t1"])
     num = tasks.dataset("t1").num("unlabelled")
     probs = np.tile(np.eye(10)[8] * 0.5 + 0.05, (num, 1))
@@ -181,11 +180,36 @@ def test_images_called_an_old_class_are_not_labelled_as_new(chain, monkeypatch, 
     probs /= probs.sum(1, keepdims=True)
     answers = transforms.Answers(probs, np.zeros(num))
     monkeypatch.setattr(own_labels.transforms, "answers", lambda *_: answers)
+    return num
+
+
+@pytest.mark.parametrize("scenario", ["class", "task"])
+def test_images_called_an_old_class_are_not_labelled_as_new(chain, monkeypatch, scenario):
+    """Where the task is known, all are new; what is labelled is called 8 wherever that stands."""
+    over = {"ce_over": "all"} if scenario == "class" else {}
+    with_tasks(chain, t1={"label_with": "self", "scenario": scenario, **over})
+    every_second_is_called_old(monkeypatch)
     fits = []
     spy_on_fits(monkeypatch, lambda learner, streams, phase: fits.append(streams))
     extend(extension())
-    parities = {int(row) % 2 for row in fits[-1]["pseudo"].index}
-    assert parities == ({1} if scenario == "class" else {0, 1})
+    pseudo = fits[-1]["pseudo"]
+    assert {int(row) % 2 for row in pseudo.index} == ({1} if scenario == "class" else {0, 1})
+    assert pseudo.columns == (slice(0, 10) if scenario == "class" else slice(8, 10))
+    assert set(pseudo.targets.argmax(1).tolist()) == {8 - pseudo.columns.start}
+    assert not pseudo.targets[:, : 8 - pseudo.columns.start].any()
+
+
+def test_images_called_an_old_class_stay_out_beside_a_filter_of_strangers(chain, monkeypatch):
+    with_tasks(chain, t1={"label_with": "self", "labels": {"ood_filter": "threshold"}})
+    num = every_second_is_called_old(monkeypatch)
+    first_half = np.arange(num) < num // 2
+    screened = SimpleNamespace(passes=first_half)
+    monkeypatch.setattr(own_labels.foreign, "screen", lambda *_: screened)
+    fits = []
+    spy_on_fits(monkeypatch, lambda learner, streams, phase: fits.append(streams))
+    extend(extension())
+    index = fits[-1]["pseudo"].index
+    assert len(index) and all(row % 2 == 1 and first_half[row] for row in index)
 
 
 def test_a_task_whose_images_are_all_called_old_is_told_so(chain, monkeypatch):
