@@ -167,7 +167,7 @@ def test_what_a_task_learnt_labels_its_own_unlabelled_images(chain, monkeypatch)
     pseudo = fits[-1][1]["pseudo"]
     assert pseudo.columns == slice(8, 10) and pseudo.targets.shape[1] == 2
     assert pseudo.num == job.config.training.num_unlabelled
-    assert pseudo.weights.tolist() == made[-1].weight.tolist()
+    assert pseudo.soft and pseudo.weights.tolist() == made[-1].weight.tolist()
     assert type(pseudo.view).__name__ == "StrongView"
 
 
@@ -200,7 +200,9 @@ def test_images_called_an_old_class_are_not_labelled_as_new(chain, monkeypatch, 
 
 
 def test_images_called_an_old_class_stay_out_beside_a_filter_of_strangers(chain, monkeypatch):
-    with_tasks(chain, t1={"label_with": "self", "labels": {"ood_filter": "threshold"}})
+    with_tasks(
+        chain, t1={"label_with": "self", "labels": {"ood_filter": "threshold", "kind": "hard"}}
+    )
     num = every_second_is_called_old(monkeypatch)
     first_half = np.arange(num) < num // 2
     screened = SimpleNamespace(passes=first_half)
@@ -208,6 +210,7 @@ def test_images_called_an_old_class_stay_out_beside_a_filter_of_strangers(chain,
     fits = []
     spy_on_fits(monkeypatch, lambda learner, streams, phase: fits.append(streams))
     extend(extension())
+    assert not fits[-1]["pseudo"].soft
     index = fits[-1]["pseudo"].index
     assert len(index) and all(row % 2 == 1 and first_half[row] for row in index)
 
