@@ -134,7 +134,7 @@ class FewImages:
         images = part(num + unlabelled, seed).images
         self._splits = {"labelled": images[:num], "unlabelled": images[num:]}
         self.dataset = SimpleNamespace(image_shape=(1, 8, 8))
-        self.machine = Machine()
+        self.machine, self.device = Machine(), torch.device("cpu")
         self.weak = self.strong = self.labelled_view = AsTheyAre()
 
     def images(self, split: str) -> torch.Tensor:

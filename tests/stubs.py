@@ -136,16 +136,15 @@ class FlexMatch(Consistency):
         super().start(setting)
         self.state = {"label": torch.full((len(setting.images.images("unlabelled")),), -1)}
 
-    def losses(self, network, batch, output):
-        self._rows = batch["unlabelled"].rows
-        return super().losses(network, batch, output)
+    def finish(self, setting):
+        """It keeps its labels for the next task, as a real one would not."""
 
     def targets(self, weak):
         confidence, label = weak.softmax(1).max(1)
         known = self.state["label"][self.state["label"] >= 0]
         learnt = torch.bincount(known, minlength=weak.shape[1]) / max(1, len(known))
         sure = confidence >= self.options.threshold
-        self.state["label"][self._rows[sure]] = label[sure]
+        self.state["label"][self.rows[sure]] = label[sure]
         limit = self.options.threshold * (0.5 + 0.5 * learnt[label])
         return F.one_hot(label, weak.shape[1]).float(), (confidence >= limit).float()
 

@@ -195,11 +195,45 @@ METHODS = {  # for each option: another value, and what else is given
         "ramp_steps": (5, {"threshold": 0.0}),
         "weak_view": ("joint", {"threshold": 0.0}),
         "confidence": ("sharpened", UNSURE | {"confidence": "plain"}),
+        "align": ("uniform", {"threshold": 0.0}),
+        "align_momentum": (0.5, {"threshold": 0.0, "align": "uniform"}),
     },
     "fixmatch": {
         "weight": (2.0, {"threshold": 0.0}),
         "threshold": (1.0, {"threshold": 0.0}),
         "weak_view": ("joint", {"threshold": 0.0}),
+        "align": ("uniform", {"threshold": 0.0}),
+        "align_momentum": (0.5, {"threshold": 0.0, "align": "uniform"}),
+    },
+    "flexmatch": {
+        "weight": (2.0, {"threshold": 0.0}),
+        "threshold": (0.55, {"threshold": 0.0, "warm_up": False}),
+        "warm_up": (True, {"threshold": 0.55, "warm_up": False}),
+        "weak_view": ("joint", {"threshold": 0.0}),
+        "align": ("uniform", {"threshold": 0.0}),
+        "align_momentum": (0.5, {"threshold": 0.0, "align": "uniform"}),
+    },
+    "freematch": {
+        "weight": (2.0, {}),
+        "weak_view": ("joint", {}),
+        "momentum": (0.0, {}),
+        "fairness": (5.0, {}),
+        "align": ("uniform", {}),
+        "align_momentum": (0.5, {"align": "uniform"}),
+    },
+    "softmatch": {
+        "weight": (2.0, {}),
+        "weak_view": ("joint", {}),
+        "momentum": (0.0, {}),
+        "narrowing": (20.0, {"momentum": 0.1}),
+        "align": ("none", {"momentum": 0.1}),
+        "align_momentum": (0.5, {"momentum": 0.1}),
+    },
+    "mean_teacher": {
+        "weight": (2.0, {}),
+        "ramp": (1.0, {}),
+        "ema": (0.01, {"ramp": 1.0}),
+        "ema_after": (0.01, {"ramp": 0.0}),
     },
     "lwf": {
         "weight": (5.0, {"warmup_steps": 1}),
@@ -248,6 +282,8 @@ METHODS = {  # for each option: another value, and what else is given
         "images": (2, {"weight": 0.1}),
     },
 }
+# what only counts once images have been seen above a threshold, and then others below it
+OF_MANY_STEPS = ["flexmatch.threshold", "flexmatch.warm_up"]
 # what only the task after the next one is learnt by
 OF_MEMORY = ["ewc.tasks", "ewc.gamma"]
 CONTINUAL = [
@@ -291,6 +327,8 @@ def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
                 block = {f"{place}.methods": {name: given} | dict.fromkeys(of.needs, {})}
                 if "class" not in of.scenarios:
                     block[f"{place}.scenario"] = of.scenarios[0]
+                if f"{name}.{key}" in OF_MANY_STEPS:
+                    block[f"{place}.training"] = {"steps": 40, "unlabelled_ratio": 8}
                 watch = memory if f"{name}.{key}" in OF_MEMORY else weights
                 yield f"{place}.methods.{name}.{key}", Wire(what, other, block, watch=watch)
 

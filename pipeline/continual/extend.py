@@ -5,7 +5,6 @@ from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
 from torch import Tensor
 
 from pipeline.continual import own_labels
@@ -21,13 +20,12 @@ from pipeline.networks import checkpoint
 from pipeline.running.run import Run
 from pipeline.running.tracker import NullTracker
 from pipeline.training.fit import Evaluate, Trainings, evaluation, sizes, write
+from pipeline.training.images import NO_ROWS
 from pipeline.training.learner import HeadLearner, Learner, below
 from pipeline.training.loop import Row
 from pipeline.training.method import Blocks, Method, Setting, build, finish, start
 from pipeline.training.probe import Probe
 from pipeline.training.recipe import Training
-
-NO_ROWS = np.zeros(0, dtype=np.int64)
 
 
 class Learnt(NamedTuple):

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 
 from pipeline.continual.blocks import columns_of, one_hot
 from pipeline.continual.extension import Extension
@@ -20,10 +19,8 @@ def labelled(job: Extension, setting: Setting) -> dict[str, Stream]:
     earlier tasks, as many of each in a batch as there are for each of the task's own."""
     trained, new = setting.blocks.trained, setting.blocks.new
     targets = one_hot(job.images.labels().cpu(), new.start - trained.start, trained)
-    stream = replace(job.images.labelled(targets), columns=trained)
-    if len(setting.held_out):
-        rows = np.setdiff1d(np.arange(len(targets)), setting.held_out)
-        stream = replace(stream, index=rows, targets=stream.targets[torch.from_numpy(rows)])
+    stream = job.images.labelled(targets, held_out=setting.held_out)
+    stream = replace(stream, columns=trained)
     return {"labelled": stream} | (earlier(job, setting, len(stream)) if job.task.joint else {})
 
 

@@ -11,12 +11,14 @@ from pipeline.core.errors import UserError
 
 
 @contextmanager
-def batch_statistics(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode but for BatchNorm, which normalises by the batch and records nothing."""
+def batch_statistics(network: nn.Module, noise: bool = False) -> Iterator[None]:
+    """Evaluation mode but for BatchNorm, which normalises by the batch and records nothing; with
+    `noise` dropout and stochastic depth stay as they are."""
     was = {module: module.training for module in network.modules()}
     norms = [m for m in network.modules() if isinstance(m, nn.BatchNorm2d) and m.training]
     averages = [norm.track_running_stats for norm in norms]
-    network.eval()
+    if not noise:
+        network.eval()
     for norm in norms:
         norm.train()
         norm.track_running_stats = False

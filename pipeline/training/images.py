@@ -14,6 +14,8 @@ from pipeline.data.store import Dataset
 from pipeline.training.features_view import EitherView
 from pipeline.training.recipe import Training
 
+NO_ROWS = np.zeros(0, dtype=np.int64)
+
 
 @dataclass(frozen=True)
 class TrainingImages:
@@ -65,13 +67,26 @@ class TrainingImages:
         """The view of labelled images in training."""
         return self.strong if self.training.labelled_view == "strong" else self.weak
 
-    def labelled(self, targets: Tensor, view: View | None = None) -> Stream:
-        """The labelled images; targets are probabilities (M, K)."""
+    def labelled(
+        self, targets: Tensor | None, view: View | None = None, held_out: np.ndarray = NO_ROWS
+    ) -> Stream:
+        """The labelled images.
+
+        Args:
+            targets: probabilities (M, K), or None where the images are wanted alone.
+            view: other than the recipe's.
+            held_out: rows, int64, that are left out.
+        """
+        images, index = self.images("labelled"), None
+        if len(held_out):
+            index = np.setdiff1d(np.arange(len(images)), held_out)
+            targets = None if targets is None else targets[torch.from_numpy(index)]
         return Stream(
-            images=self.images("labelled"),
-            targets=targets.to(self.device),
+            images=images,
+            targets=None if targets is None else targets.to(self.device),
             num=self.training.batch_size,
             view=view or self.labelled_view,
+            index=index,
             device=self.device,
         )
 

@@ -78,6 +78,8 @@ class Method:
             ranges over all logits (`ce_over: auto`).
         reads_unlabelled: whether it learns from the task's unlabelled images.
         excludes: names of methods that it makes no sense with.
+        asks: what it asks of which images, where one method alone may; others of the same name are
+            excluded.
         needs: names of methods that it makes no sense without.
         scenarios: those it makes sense in.
         one_per_class: names of options that are at least the number of classes learnt so far.
@@ -110,6 +112,7 @@ class Method:
     rehearses = False
     reads_unlabelled = False
     excludes: tuple[str, ...] = ()
+    asks = ""
     needs: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ("class", "task", "domain")
     one_per_class: tuple[str, ...] = ()
@@ -183,13 +186,18 @@ class MethodsBlock(Block):
 
     def faults(self) -> Iterator[Fault]:
         """Methods that make no sense together."""
-        for name in self.names:
-            for other in set(self.family[name].excludes) & set(self.names):
+        for place, name in enumerate(self.names):
+            before = {o for o in self.names[:place] if self._asks_the_same(name, o)}
+            for other in sorted(before | set(self.family[name].excludes) & set(self.names)):
                 what = f"{other} and {name} ask the same of the same images"
                 yield Fault(name, what, "name one of them")
             for other in set(self.family[name].needs) - set(self.names):
                 what = f"{name} stands on {other}, which is not on"
                 yield Fault(name, what, f"add {other}: {{}}")
+
+    def _asks_the_same(self, name: str, other: str) -> bool:
+        asks = self.family[name].asks
+        return bool(asks) and asks == self.family[other].asks
 
 
 def methods_block(family: Mapping[str, type[Method]]) -> type[MethodsBlock]:

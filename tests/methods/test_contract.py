@@ -60,6 +60,10 @@ def test_no_name_stands_in_both_families():
         ("generative_replay", {"labels": "argmax"}),
         ("uda", {"weight": 1.0, "threshold": 0.8, "temperature": 0.4, "ramp_steps": 0}),
         ("fixmatch", {"weight": 1.0, "threshold": 0.95}),
+        ("flexmatch", {"weight": 1.0, "threshold": 0.95, "align": "none"}),
+        ("freematch", {"weight": 1.0, "momentum": 0.999, "fairness": 0.05, "align": "none"}),
+        ("softmatch", {"weight": 1.0, "momentum": 0.999, "narrowing": 2.0, "align": "uniform"}),
+        ("mean_teacher", {"weight": 10.0, "ramp": 0.27, "ema": 0.99, "ema_after": 0.999}),
         ("pseudo_label", {"weight": 3.0, "threshold": 0.0, "start_step": 100, "ramp_steps": 500}),
     ],
 )
@@ -132,35 +136,75 @@ def test_an_earlier_task_changes_the_update(name):
     assert not equal_states(plain.state_dict(), added.state_dict())
 
 
+EAGER = {  # options with which an untrained network learns from every image at once
+    "pseudo_label": {"start_step": 0},
+    "mean_teacher": {"ramp": 0.0},
+    "uda": {"threshold": 0.0},
+    "fixmatch": {"threshold": 0.0},
+    "flexmatch": {"threshold": 0.0},
+}
+
+
+def eager(name: str, **options) -> Method:
+    return made(name, **EAGER.get(name, {}), **options)
+
+
+def brought(name: str) -> list[str]:
+    """The parts that the method brings."""
+    other = {"pseudo_label": [], "mean_teacher": ["weak", "labelled_weak"]}
+    return ["unlabelled", *other.get(name, ["weak"])]
+
+
+@EVERY_SEMI_SUPERVISED
+def test_a_semi_supervised_method_keeps_nothing_for_the_next_task(chain, name):
+    """Which has other images and other classes; nor does it begin with what the last one left."""
+    net = network()
+    method, fresh, where = eager(name), eager(name), setting(net, images=extension().images)
+    method.start(where), fresh.start(where)
+    batch = {key: part(8, seed)._replace(targets=None) for seed, key in enumerate(brought(name))}
+    Learner(copied(net), CALM, methods={name: method}).step({"labelled": part(8)} | batch)
+    left = dict(method.state)
+    method.finish(where)
+    assert method.state == {}
+    method.state = left
+    method.start(where)
+    assert equal_states(method.state, fresh.state)
+
+
 @EVERY_SEMI_SUPERVISED
 def test_a_semi_supervised_method_brings_unlabelled_images_and_changes_the_update(chain, name):
     """In the strong view under the name that methods share; what it notes is a share."""
     images = extension().images
-    method = made(name, threshold=0.0, **({"start_step": 0} if name == "pseudo_label" else {}))
-    streams = method.streams(setting(network(), images=images))
+    nets = network(), network()
+    method, where = eager(name), setting(nets[1], images=images)
+    method.start(where)
+    streams = method.streams(where)
+    assert list(streams) == brought(name)
     assert type(streams["unlabelled"].view).__name__ == "StrongView"
-    assert {stream.order for stream in streams.values()} == {"unlabelled"}
+    assert {stream.order for stream in streams.values()} <= {"unlabelled", "labelled"}
     assert all(stream.targets is None for stream in streams.values())
     batch = {key: part(8, seed)._replace(targets=None) for seed, key in enumerate(streams)}
-    nets = network(), network()
     for one, methods in zip(nets, ({}, {name: method})):
         learner = Learner(one, CALM, methods=methods)
         for _ in range(2):
-            losses = learner.step({"labelled": part(6)} | batch)
-    assert 0 <= float(losses[f"{name}_kept"]) <= 1 and not losses[name].requires_grad
+            losses = learner.step({"labelled": part(8)} | batch)
+    assert not losses[name].requires_grad
+    assert {key: 0 <= float(losses[key]) <= 1 for key in method.notes} == dict.fromkeys(
+        method.notes, True
+    )
     assert not equal_states(*[one.state_dict() for one in nets])
 
 
 @EVERY_SEMI_SUPERVISED
 @pytest.mark.parametrize("weight", [0.5, 4.0])
 def test_the_weight_multiplies_the_loss(name, weight):
-    kinds = ["labelled", "unlabelled", "weak"][: 3 if hasattr(ALL[name], "targets") else 2]
+    kinds = ["labelled", *brought(name)]
     batch = {key: part(8, seed) for seed, key in enumerate(kinds)}
-    options = {"threshold": 0.0} | ({"start_step": 0} if name == "pseudo_label" else {})
     results = []
     for factor in (1.0, weight):
-        method = made(name, weight=factor, **options)
-        learner = Learner(network(), CALM, methods={name: method})
+        method, net = eager(name, weight=factor), network()
+        method.start(setting(net, images=FewImages(unlabelled=8)))
+        learner = Learner(net, CALM, methods={name: method})
         learner.num_steps = method.step = 600
         results.append(
             learner.step(

@@ -1,16 +1,17 @@
-"""UDA, FixMatch, online pseudo-labels: against their formulas, gradient and state included."""
+"""What compares two views, and online pseudo-labels: against their formulas, gradient and state
+included."""
 
 import copy
 
 import numpy as np
 import pytest
 import torch
-from learners import setting
+from learners import FewImages, setting
 from torch.nn import functional as F
 
 from pipeline.data.batches import Batches, Part, Stream
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
-from pipeline.methods.semi_supervised.consistency import predict, ramp
+from pipeline.methods.semi_supervised.consistency import Consistency, predict, ramp
 from pipeline.networks.batch_norm import batch_statistics
 from pipeline.networks.classifier import Classifier
 from pipeline.networks.small_cnn import SmallCNN
@@ -37,17 +38,30 @@ def batch(num: int = 12) -> dict[str, Part]:
     torch.manual_seed(1)
     return {
         "labelled": Part(images(6), torch.eye(4)[torch.arange(6) % 4], None, None),
-        "unlabelled": Part(images(num), None, None, None),
-        "weak": Part(images(num), None, None, None),
+        "unlabelled": Part(images(num), None, None, torch.arange(num)),
+        "weak": Part(images(num), None, None, torch.arange(num)),
     }
+
+
+def batch_of(name: str) -> dict[str, Part]:
+    """With the parts that a method brings, and no others."""
+    parts = batch()
+    again = parts["labelled"]._replace(targets=None)
+    brought = {"pseudo_label": {"weak": None}, "mean_teacher": {"labelled_weak": again}}
+    return {k: part for k, part in (parts | brought.get(name, {})).items() if part}
 
 
 OPTIONS = {
     "uda": {"weight": 2.0, "threshold": 0.3, "temperature": 0.4},
     "fixmatch": {"weight": 2.0, "threshold": 0.3},
+    "flexmatch": {"weight": 2.0, "threshold": 0.3},
+    "freematch": {"weight": 2.0, "momentum": 0.5},
+    "softmatch": {"weight": 2.0, "momentum": 0.5},
+    "mean_teacher": {"weight": 2.0, "ramp": 0.0},
     "pseudo_label": {"weight": 2.0, "threshold": 0.3, "start_step": 0, "ramp_steps": 0},
 }
 TWO_VIEWS = pytest.mark.parametrize("name", ["uda", "fixmatch"])
+CONSISTENT = [name for name, kind in SEMI_SUPERVISED.items() if issubclass(kind, Consistency)]
 
 
 def method(name: str, **changes):
@@ -57,7 +71,9 @@ def method(name: str, **changes):
 
 
 def learner_with(name: str, network, training, **changes) -> Learner:
-    return Learner(network, training, methods={name: method(name, **changes)})
+    made = method(name, **changes)
+    made.start(setting(network, images=FewImages(unlabelled=12)))
+    return Learner(network, training, methods={name: made})
 
 
 def losses_of(learner: Learner, parts: dict[str, Part]) -> dict[str, torch.Tensor]:
@@ -101,6 +117,34 @@ def test_the_loss_and_its_gradient_are_the_formula(name, training, network):
     total.backward()
     assert 0 < float(learner.methods[name].notes[f"{name}_kept"]) < 1
     torch.testing.assert_close(losses[name].double(), wanted, rtol=1e-5, atol=1e-6)
+    for mine, theirs in zip(network.parameters(), twin.parameters()):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONSISTENT)
+@pytest.mark.parametrize("weak_view", ["apart", "joint"])
+def test_the_gradient_is_that_of_the_strong_view_towards_what_the_method_asks(
+    name, training, network, weak_view
+):
+    """Of every method that compares views, its weights and targets being what it says itself."""
+    twin = copy.deepcopy(network)
+    learner, parts = learner_with(name, network, training, weak_view=weak_view), batch()
+    oracle = copy.deepcopy(learner.methods[name])
+    losses = losses_of(learner, parts)
+
+    twin.train()
+    with torch.no_grad():
+        weak = twin(parts["weak"].images).logits
+    seen = list(parts.values())[: 2 if weak_view == "apart" else 3]
+    joint = twin(torch.cat([part.images for part in seen])).logits
+    oracle.rows = parts["unlabelled"].rows
+    targets, kept = oracle.targets(weak if weak_view == "apart" else joint[18:].detach())
+    strong = joint[6:18]
+    wanted = -2.0 * (kept * (targets * strong.log_softmax(1)).sum(1)).mean()
+    rest = sum(oracle.others(strong, kept).values())
+    (F.cross_entropy(joint[:6], parts["labelled"].targets) + wanted + rest).backward()
+    assert float(kept.sum()) > 0
+    torch.testing.assert_close(losses[name], wanted, rtol=1e-5, atol=1e-6)
     for mine, theirs in zip(network.parameters(), twin.parameters()):
         torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-4, atol=1e-6)
 
@@ -209,10 +253,10 @@ def test_the_two_views_are_of_the_same_images():
 def test_unlabelled_images_of_a_task_speak_of_the_classes_it_trains(name, training):
     torch.manual_seed(0)
     network = Classifier(SmallCNN(1, 0.25), {"base": 3, "t": 4}, [0.3], [0.4])
-    made = method(name, threshold=0.0)
-    made.start(setting(network, [slice(0, 3)], slice(3, 7)))
+    made = method(name)
+    made.start(setting(network, [slice(0, 3)], slice(3, 7), images=FewImages(unlabelled=12)))
     learner = Learner(network, training, methods={name: made})
-    parts = batch()
+    parts = batch_of(name)
     parts["labelled"] = parts["labelled"]._replace(columns=slice(3, 7))
     learner.step(parts)
     first = list(network.heads.values())[0]
@@ -232,7 +276,8 @@ def test_separate_batch_norm_is_a_pass_for_each_part(training, network):
     assert not torch.allclose(output.logits, together, atol=1e-3)
 
 
-def test_a_step_asks_the_device_for_nothing(training, network):
+@pytest.mark.parametrize("name", SEMI_SUPERVISED)
+def test_a_step_asks_the_device_for_nothing(name, training, network):
     """What a log interval may read back is one tensor; the steps between read nothing."""
     from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -243,8 +288,8 @@ def test_a_step_asks_the_device_for_nothing(training, network):
             self.reads += "_local_scalar_dense" in str(func)
             return func(*args, **(kwargs or {}))
 
-    learner = learner_with("fixmatch", network, training)
-    parts = batch()
+    learner = learner_with(name, network, training)
+    parts = batch_of(name)
     with Count() as count:
         float(torch.ones(()))
         assert count.reads == 1  # it does count

@@ -1,5 +1,7 @@
 """The block `methods`: the same in every model, the papers' defaults, what excludes what."""
 
+from itertools import combinations
+
 import pytest
 from conftest import write_params
 from faults import assert_names, example, lines_of, set_key
@@ -10,11 +12,12 @@ from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.params.check import load
 
 BLOCKS = ["teacher", "generations.g1", "baselines.b1", "tasks.t1"]
+ALIKE = ["uda", "mean_teacher", "fixmatch", "flexmatch", "freematch", "softmatch"]
 EXCLUDING = [
     (name, other)
     for name, method in (SEMI_SUPERVISED | CONTINUAL).items()
     for other in method.excludes
-]
+] + [(name, other) for other, name in combinations([n for n in SEMI_SUPERVISED if n in ALIKE], 2)]
 APART = [  # those two in a block that may have both
     (block, name, other)
     for name, other in EXCLUDING
@@ -78,8 +81,10 @@ def test_methods_that_make_no_sense_together_are_one_line(tmp_path, block, name,
     load(write_params(tmp_path, with_methods(block, {other: {}})))
 
 
-def test_uda_and_fixmatch_exclude_each_other():
-    assert ("fixmatch", "uda") in EXCLUDING or ("uda", "fixmatch") in EXCLUDING
+def test_pseudo_labels_of_the_same_pass_go_with_any_of_them(tmp_path):
+    for other in ALIKE:
+        block = methods_of(tmp_path, "teacher", {other: {}, "pseudo_label": {}})
+        assert set(block.names) == {other, "pseudo_label"}
 
 
 def test_what_methods_exclude_is_a_method():

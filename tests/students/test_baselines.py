@@ -18,15 +18,24 @@ METHODS = {
     "pseudo_label": {"pseudo_label": {"start_step": 0, "ramp_steps": 0}},
     "uda": {"uda": {"threshold": 0.0}},
     "fixmatch": {"fixmatch": {"threshold": 0.0}},
+    "flexmatch": {"flexmatch": {"threshold": 0.0}},
+    "freematch": {"freematch": {}},
+    "softmatch": {"softmatch": {}},
+    "mean_teacher": {"mean_teacher": {}},
     "both": {"pseudo_label": {"start_step": 0}, "uda": {"threshold": 0.0}},
 }
-# the view of each part; 8 labelled images a step, 16 of each other part
+TWO_VIEWS = {"labelled": STRONG, "unlabelled": STRONG, "weak": WEAK}
+# the view of each part; 8 labelled images a step, 16 of each other part but views of those 8
 VIEWS = {
     "supervised": {"labelled": STRONG},
     "pseudo_label": {"labelled": STRONG, "unlabelled": STRONG},
-    "uda": {"labelled": STRONG, "unlabelled": STRONG, "weak": WEAK},
-    "fixmatch": {"labelled": STRONG, "unlabelled": STRONG, "weak": WEAK},
-    "both": {"labelled": STRONG, "unlabelled": STRONG, "weak": WEAK},
+    "uda": TWO_VIEWS,
+    "fixmatch": TWO_VIEWS,
+    "flexmatch": TWO_VIEWS,
+    "freematch": TWO_VIEWS,
+    "softmatch": TWO_VIEWS,
+    "mean_teacher": TWO_VIEWS | {"labelled_weak": WEAK},
+    "both": TWO_VIEWS,
 }
 EVERY = pytest.mark.parametrize("name", METHODS)
 
@@ -54,14 +63,15 @@ def test_a_baseline_or_a_teacher_trains_by_its_methods_on_their_views(chain, giv
     assert {n: type(s.view).__name__ for n, s in given["streams"].items()} == VIEWS[name]
     model = "b1" if block == "baselines" else "teacher"
     card = json.loads((chain / f"models/{model}/card.json").read_text())
-    assert card["images_seen"] == STEPS * (8 + 16 * (len(VIEWS[name]) - 1))
+    sizes = [8 if part.startswith("labelled") else 16 for part in VIEWS[name]]
+    assert card["images_seen"] == STEPS * sum(sizes)
     assert ("unlabelled" in card["data"]["base"]) == (name != "supervised")
     assert set(card["model"]["methods"]) == set(METHODS[name])
     row = read_curves(chain / f"models/{model}/curves.csv")[-1]
     assert all(float(row[method]) > 0 for method in METHODS[name])
 
 
-@pytest.mark.parametrize("name", ["uda", "fixmatch"])
+@pytest.mark.parametrize("name", [name for name in VIEWS if "weak" in VIEWS[name]])
 def test_its_two_views_are_of_the_same_images(chain, given, name):
     write(chain, "baselines", name)
     baseline.main(["b1"])

@@ -4,6 +4,11 @@ The weak answer is a constant: no gradient flows through it. The mask depends on
 before sharpening, unless a method says otherwise, and the mean is over all unlabelled images,
 masked ones included.
 
+`align: uniform` is distribution alignment (Berthelot et al. 2020, arXiv:1911.09785) towards the
+shares of the labelled classes, which are equal: p is divided by the running mean of p over the
+batches so far and normalised, before anything else is done with it. The mean weighs the first
+batches as much as they count, so that no start of its own is in it.
+
 `weak_view: apart` predicts on the weak view in a pass of its own, without gradient: BatchNorm
 normalises by the weak images' own statistics and leaves its running averages alone, dropout and
 stochastic depth are off. `joint` puts the weak view into the one pass with all other images, as
@@ -27,6 +32,8 @@ from pipeline.networks.classifier import Classifier, Output
 from pipeline.training.learner import full, places
 from pipeline.training.method import Method, Setting
 
+TWO_VIEWS = "that two views of an unlabelled image are answered alike"
+
 
 class Consistency(Method, ABC):
     """What UDA and FixMatch share: where the two views' answers come from. Subclasses say what
@@ -36,20 +43,27 @@ class Consistency(Method, ABC):
         """Of methods that compare a weak and a strong view."""
 
         weight: float = Field(1.0, ge=0, le=1000, description="of the loss on unlabelled images")
-        threshold: float = Field(
-            ge=0, le=1, description="least confidence on the weak view, before sharpening"
-        )
         weak_view: Literal["apart", "joint"] = Field(
             "apart",
             description="predict on the weak view in a pass of its own, without gradient, or in "
             "one pass with all other images, which share BatchNorm statistics then and cost more",
         )
+        align: Literal["none", "uniform"] = Field(
+            "none",
+            description="distribution alignment: weak answers are divided by their running mean, "
+            "so that classes come nearer to equal shares",
+        )
+        align_momentum: float = Field(
+            0.999, ge=0, lt=1, description="of the running mean that `align` divides by"
+        )
 
     reads_unlabelled = True
+    asks = TWO_VIEWS
     name: str  # of its loss and of what it notes
 
     def __init__(self, options: Options):
         super().__init__(options)
+        self.rows: Tensor | None = None  # which unlabelled images `targets` is asked for
         self._columns = slice(None)
         self._weak: Tensor | None = None
 
@@ -58,8 +72,14 @@ class Consistency(Method, ABC):
         return ("weak",) if self.options.weak_view == "apart" else ()
 
     def start(self, setting: Setting) -> None:
-        """Unlabelled images are of the classes that the cross-entropy ranges over."""
+        """Unlabelled images are of the classes that the cross-entropy ranges over; what was noted
+        of those of an earlier task is forgotten."""
         self._columns = setting.blocks.trained
+        self.state = {}
+
+    def finish(self, setting: Setting) -> None:
+        """The next task has other images and other classes."""
+        self.state = {}
 
     def streams(self, setting: Setting) -> dict[str, Stream]:
         """`unlabelled` in the strong view, `weak` of the same images."""
@@ -84,19 +104,42 @@ class Consistency(Method, ABC):
         joint = output.logits[rows["weak"]].detach() if "weak" in rows else None
         weak = predict(network, self._weak) if joint is None else joint
         strong = full(output.logits[rows["unlabelled"], self._columns])
+        self.rows = batch["unlabelled"].rows
         targets, kept = self.targets(full(weak[:, self._columns]))
         self.notes = {f"{self.name}_kept": kept.mean()}
         loss = (kept * F.cross_entropy(strong, targets, reduction="none")).mean()
-        return {self.name: self.weight * loss}
+        return {self.name: self.weight * loss, **self.others(strong, kept)}
 
     @property
     def weight(self) -> float:
         """Of the loss at this step."""
         return self.options.weight
 
+    def aligned(self, weak: Tensor) -> Tensor:
+        """Logits (N, K) as `align` asks for them, their mean taken in; asked once in a step."""
+        if self.options.align == "none":
+            return weak
+        if "align" not in self.state:
+            self.state["align"] = weak.new_zeros(weak.shape[1])
+        mean, momentum = self.state["align"], self.options.align_momentum
+        mean.mul_(momentum).add_(weak.softmax(1).mean(0), alpha=1 - momentum)
+        return weak - mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
+
     @abstractmethod
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
-        """From logits (N, K): class probabilities (N, K), and 1 or 0 for each image (N,)."""
+        """From logits (N, K): class probabilities (N, K), and the weight in 0..1 of each image
+        (N,)."""
+
+    def others(self, strong: Tensor, kept: Tensor) -> Mapping[str, Tensor]:
+        """Losses besides, already weighted, from strong logits (N, K) and the images' weights."""
+        return {}
+
+
+def top(probs: Tensor) -> tuple[Tensor, Tensor]:
+    """Of probabilities (N, K): the largest (N,), and one-hot rows of its class (N, K)."""
+    confidence, label = probs.max(1)
+    # not F.one_hot, which reads its input back from the device to check it
+    return confidence, torch.zeros_like(probs).scatter_(1, label[:, None], 1.0)
 
 
 def ramp(step: int, start: int, length: int) -> float:

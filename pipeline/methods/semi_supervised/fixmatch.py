@@ -5,11 +5,10 @@
 p_w and p_s are the answers to the weak and the strong view.
 """
 
-import torch
 from pydantic import Field
 from torch import Tensor
 
-from pipeline.methods.semi_supervised.consistency import Consistency
+from pipeline.methods.semi_supervised.consistency import Consistency, top
 
 
 class FixMatch(Consistency):
@@ -25,11 +24,8 @@ class FixMatch(Consistency):
         threshold: float = Field(0.95, ge=0, le=1, description="least confidence on the weak view")
 
     name = "fixmatch"
-    excludes = ("uda",)
     capturable = True
 
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
-        confidence, label = weak.softmax(1).max(1)
-        # not F.one_hot, which reads its input back from the device to check it
-        hard = torch.zeros_like(weak).scatter_(1, label[:, None], 1.0)
+        confidence, hard = top(self.aligned(weak).softmax(1))
         return hard, (confidence >= self.options.threshold).to(weak.dtype)

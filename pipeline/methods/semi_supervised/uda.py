@@ -47,6 +47,7 @@ class UnsupervisedDataAugmentation(Consistency):
         return self.options.weight * ramp(self.step, 0, self.options.ramp_steps)
 
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
+        weak = self.aligned(weak)
         targets = (weak / self.options.temperature).softmax(1)
         sure = targets if self.options.confidence == "sharpened" else weak.softmax(1)
         return targets, (sure.amax(1) >= self.options.threshold).to(weak.dtype)
