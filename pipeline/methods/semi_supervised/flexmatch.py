@@ -5,8 +5,9 @@
 
 n(c) of the N unlabelled images were last seen above the threshold as class c: a class that few are
 sure to be is learnt from less sure ones. While most images have not been seen above it at all, the
-second term of the maximum keeps all thresholds low (`warm_up`). Thresholds are those before the step; then its
-images' labels are noted. Where all classes have as many images and none is left, it is FixMatch.
+second term of the maximum keeps all thresholds low (`warm_up`). Thresholds are those before the
+step; then its images' labels are noted. Where all classes have as many images and none is left, it
+is FixMatch.
 
 An image twice in a batch, at the end of an epoch and the beginning of the next, is noted once: the
 later view counts. Public code leaves that to chance.
