@@ -48,28 +48,25 @@ def candidates() -> dict[str, list[Task]]:
     return arms
 
 
-def figures(rows: list[Row], images: str, folder: Path) -> None:
-    """Draw A and B over the steps, and A against B at the end: means over seeds."""
+def figure(rows: list[Row], images: str, folder: Path) -> None:
+    """Draw A and B over the steps, and B against A at the end: means over seeds, of val."""
     from pipeline.report.figures import canvas, style
 
-    for name in ("a", "b", "end"):
-        figure, axes = canvas(6.4, 4.2)
-        for number, arm in enumerate(ARMS):
-            curves = [json.loads(row[f"curve/{arm}"]) for row in rows]
-            old, new = (
-                100 * np.mean([curve[f"val_acc/{task}"] for curve in curves], axis=0)
-                for task in ("base", arm)
-            )
-            if name == "end":
-                axes.plot(old[-1:], new[-1:], marker="o", label=arm, **style(number))
-            else:
-                axes.plot(
-                    curves[0]["step"], old if name == "a" else new, label=arm, **style(number)
-                )
-        labels = ("A, %", "B, %") if name == "end" else ("step", f"{name.upper()}, %")
-        axes.set(xlabel=labels[0], ylabel=labels[1])
-        axes.legend()
-        figure.savefig(folder / f"forgetting_{images}_{name}.png", dpi=110, bbox_inches="tight")
+    drawn, [(left, middle, right)] = canvas(13, 3.8, columns=3)
+    for number, arm in enumerate(ARMS):
+        curves = [json.loads(row[f"curve/{arm}"]) for row in rows]
+        old, new = (
+            100 * np.mean([curve[f"val_acc/{task}"] for curve in curves], axis=0)
+            for task in ("base", arm)
+        )
+        left.plot(curves[0]["step"], old, **style(number))
+        middle.plot(curves[0]["step"], new, **style(number))
+        right.plot(old[-1:], new[-1:], marker="o", label=arm, **style(number))
+    left.set(xlabel="step", ylabel="A, %")
+    middle.set(xlabel="step", ylabel="B, %")
+    right.set(xlabel="A at the end, %", ylabel="B at the end, %")
+    right.legend()
+    drawn.savefig(folder / f"forgetting_{images}.png", dpi=110, bbox_inches="tight")
 
 
 def main(pair: Pair, folder: Path | None) -> None:
@@ -80,7 +77,7 @@ def main(pair: Pair, folder: Path | None) -> None:
     for arm in ARMS[1:]:
         print(f"score, {arm} - baseline: {difference(rows, 'val_score/{}', arm, 'baseline')}")
     if folder:
-        figures(rows, pair.images, folder)
+        figure(rows, pair.images, folder)
 
 
 if __name__ == "__main__":
