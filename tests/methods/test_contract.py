@@ -172,6 +172,35 @@ def test_a_semi_supervised_method_keeps_nothing_for_the_next_task(chain, name):
 
 
 @EVERY_SEMI_SUPERVISED
+def test_a_training_goes_on_from_its_state_as_if_it_had_never_stopped(chain, name):
+    """With alignment where there is any: its running mean is a part of that state."""
+    options = {"align": "uniform"} if "align" in ALL[name].Options.model_fields else {}
+    images = extension().images
+
+    def begun() -> Learner:
+        net = network(dropout=0.5)
+        method = eager(name, **options)
+        method.start(setting(net, images=images))
+        return Learner(net, CALM, methods={name: method})
+
+    def step(learner: Learner, number: int) -> None:
+        torch.manual_seed(number)
+        parts = {key: part(8, 10 * number + n) for n, key in enumerate(brought(name))}
+        parts = {key: one._replace(targets=None) for key, one in parts.items()}
+        learner.step({"labelled": part(8, 10 * number + 9)} | parts)
+
+    straight, stopped, resumed = begun(), begun(), begun()
+    for number in range(4):
+        step(straight, number)
+    for number in range(2):
+        step(stopped, number)
+    resumed.load_state({key: value.clone() for key, value in stopped.state().items()})
+    for number in range(2, 4):
+        step(resumed, number)
+    assert equal_states(straight.state(), resumed.state())
+
+
+@EVERY_SEMI_SUPERVISED
 def test_a_semi_supervised_method_brings_unlabelled_images_and_changes_the_update(chain, name):
     """In the strong view under the name that methods share; what it notes is a share."""
     images = extension().images
