@@ -105,8 +105,12 @@ def digits(scenario: str) -> Pair:
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
 
-def cifar10(scenario: str, root: Path) -> Pair:
-    """CIFAR-10 at 16x16, five classes and five more, 400 labels each, `resnet_9` x 0.25."""
+def cifar10(scenario: str, root: Path, steps: int) -> Pair:
+    """CIFAR-10 at 16x16, five classes and five more, 400 labels each, `resnet_9` x 0.25.
+
+    Args:
+        steps: of a task.
+    """
     task = {
         "base": "teacher",
         "data": {"root": str(root.resolve())},
@@ -114,7 +118,7 @@ def cifar10(scenario: str, root: Path) -> Pair:
         "classes": CIFAR10[5:],
         "labels_per_class": 400,
         "methods": {},
-        "training": {"steps": 400, "batch_size": 64, "evaluate_every": 40},
+        "training": {"steps": steps, "batch_size": 64, "evaluate_every": 40},
     }
     return Pair("cifar10", Path("presets/cifar10-cpu.yaml"), cifar10_base(root, 5), task)
 
@@ -138,9 +142,9 @@ def options(description: str | None) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def pairs(scenario: str, images: Path | None) -> list[Pair]:
-    """The digits and, where its images are, CIFAR-10."""
-    return [digits(scenario), *([cifar10(scenario, images)] if images else [])]
+def pairs(scenario: str, images: Path | None, steps: int = 400) -> list[Pair]:
+    """The digits and, where its images are, CIFAR-10, whose tasks are so many steps."""
+    return [digits(scenario), *([cifar10(scenario, images, steps)] if images else [])]
 
 
 def cell(values: Sequence[float], sign: str = "") -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from benchmarks.continual import Pair, Row, Task, cell, options, pairs
 
+STEPS = 200  # of CIFAR-10, so that the study fits into an hour of two cores
 RATES = [0.1, 0.05, 0.02, 0.005]
 WEIGHTED = {
     "lwf": [{"lwf": {"weight": weight}} for weight in (1.0, 5.0)],
@@ -77,5 +78,5 @@ def main(pair: Pair) -> None:
 
 if __name__ == "__main__":
     given = options(__doc__)
-    for pair in pairs("task", given.images):
+    for pair in pairs("task", given.images, STEPS):
         main(pair)

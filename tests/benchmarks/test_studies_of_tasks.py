@@ -28,7 +28,7 @@ def studies(images: Path) -> list[Study]:
         }
         for pair in continual.pairs(scenario, images):
             made.append(pair.study("search", tasks, [], range(1), test=False))
-    made += [study_dropout.study(pair) for pair in continual.pairs("task", images)]
+    made += [study_dropout.study(pair) for pair in continual.pairs("task", images, 200)]
     many = {
         f"{arm} {number}": task
         for arm, tasks in study_class_incremental.candidates().items()
