@@ -3,6 +3,8 @@ image by image, over many steps."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from learners import FewImages, network, setting
 from torch.nn import functional as F
 
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
+from pipeline.training.method import Blocks
 
 CLASSES, IMAGES, BATCH = 4, 30, 8
 
@@ -20,6 +23,16 @@ def made(name: str, **options):
     method = kind(kind.Options(**options))
     images = FewImages(CLASSES, IMAGES)
     method.start(setting(network(heads={"base": CLASSES}), images=images))
+    return method
+
+
+def in_a_task(name: str, **options):
+    """A method in a task whose answers range over two old classes and its own two."""
+    kind = SEMI_SUPERVISED[name]
+    method = kind(kind.Options(**options))
+    where = setting(network(heads={"base": 2, "t": 2}), images=FewImages(2, IMAGES))
+    blocks = Blocks([slice(0, 2)], slice(2, 4), slice(0, 4))
+    method.start(replace(where, blocks=blocks))
     return method
 
 
@@ -237,3 +250,75 @@ def test_alignment_to_shares_that_are_equal_already_changes_nothing():
     logits = torch.log(torch.tensor([[0.7, 0.1, 0.1, 0.1]]))
     each = torch.cat([logits.roll(shift, 1) for shift in range(CLASSES)])
     torch.testing.assert_close(method.aligned(each).softmax(1), each.softmax(1))
+
+
+# --- in a task that answers over old classes too ------------------------------------------------
+
+
+def test_own_classes_are_counted_within_what_the_cross_entropy_ranges_over():
+    """All logits with old images in the batch, else the new ones alone."""
+    assert list(range(4))[in_a_task("uda").own] == [2, 3]
+    alone = made("uda")
+    alone.start(setting(network(heads={"base": 3, "t": 4}), [slice(0, 3)], slice(3, 7)))
+    assert list(range(4))[alone.own] == [0, 1, 2, 3]
+
+
+def test_old_classes_have_the_whole_threshold_whatever_is_counted():
+    """No image of theirs will ever come: else they alone would have none."""
+    method = in_a_task("flexmatch", threshold=0.8)
+    method.state["label"] = torch.tensor([2] * 10 + [3] * 5)
+    wanted = torch.tensor([0.8, 0.8, 0.8, 0.8 * 0.5 / 1.5])
+    torch.testing.assert_close(method.thresholds(CLASSES), wanted)
+    method.state["label"] = torch.tensor([0] * 20 + [2] * 10)  # mistaken for an old one
+    assert method.thresholds(CLASSES).tolist() == pytest.approx([0.8, 0.8, 0.8, 0])
+
+    free = in_a_task("freematch", momentum=0.0)
+    sure = torch.tensor([[0.0, 0, 3, 0]] * 6 + [[0.0, 0, 0, 3]] * 2 + [[2.0, 0, 0, 0]])
+    free.rows = torch.arange(9)
+    _, kept = free.targets(sure)
+    assert kept.tolist() == [1] * 8 + [0]
+    assert float(free.state["confidence"]) > float(sure[8].softmax(0)[0])
+
+
+def test_alignment_evens_out_the_classes_of_the_images_and_leaves_old_ones_alone():
+    method = in_a_task("uda", align="uniform")
+    probs = torch.tensor([[0.2, 0.1, 0.6, 0.1], [0.1, 0.2, 0.5, 0.2]])
+    means = probs.mean(0)
+    aligned = method.aligned(probs.log()).softmax(1)
+    wanted = probs / torch.cat([torch.ones(2), means[2:] / means[2:].mean()])
+    torch.testing.assert_close(aligned, wanted / wanted.sum(1, keepdim=True))
+
+
+def test_the_fairness_is_among_the_classes_of_the_images():
+    method = in_a_task("freematch", momentum=0.5)
+    *_, (rows, logits) = steps(5)
+    asked(method, rows, logits)
+    strong = torch.randn(BATCH, CLASSES, requires_grad=True)
+    loss = method.others(strong, torch.ones(BATCH))["freematch_fairness"]
+    counts = torch.bincount(strong.argmax(1), minlength=CLASSES)[2:]
+    b = strong.softmax(1).mean(0)[2:] / counts * (counts > 0)
+    a = method.state["probs"][2:] / method.state["shares"][2:]
+    b, a = b / b.sum(), a / a.sum()
+    wanted = 0.05 * sum(x * y.log() for x, y in zip(a, b) if y > 0)
+    torch.testing.assert_close(loss, wanted)
+
+
+# --- edges --------------------------------------------------------------------------------------
+
+
+def test_a_class_that_was_not_answered_with_for_long_has_no_part_in_fairness():
+    method = made("freematch", momentum=0.0)
+    logits = torch.tensor([[9.0, 0, 0, 0], [0, 9.0, 0, 0]])
+    method.rows = torch.arange(2)
+    method.targets(logits)
+    strong = torch.tensor([[2.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0]])
+    loss = float(method.others(strong, torch.ones(3))["freematch_fairness"])
+    b = torch.stack([strong.softmax(1)[:, c].mean() for c in range(3)])
+    wanted = 0.05 * float((b / b.sum())[:2].log().sum()) / 2
+    assert loss == pytest.approx(wanted, rel=1e-3)
+
+
+def test_without_any_spread_a_weight_is_0_or_1():
+    method = made("softmatch", align="none", momentum=0.0)
+    method.rows = torch.zeros(1, dtype=torch.int64)
+    assert method.targets(torch.tensor([[1.0, 0, 0, 0]]))[1].tolist() == [1.0]

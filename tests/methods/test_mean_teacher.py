@@ -74,8 +74,10 @@ def test_the_decay_is_another_one_after_the_ramp():
     for step, decay in ((499, 0.5), (500, 0.9)):
         net = network()
         recipe = CALM.model_copy(update={"steps": 1000})
-        method, _ = made(net, recipe, ramp=0.5, ema=0.5, ema_after=0.9)
+        method, learner = made(net, recipe, ramp=0.5, ema=0.5, ema_after=0.9)
+        learner.step(batch())
         name, weight = next(iter(net.named_parameters()))
+        method.state[name].copy_(weight.data)
         weight.data += 1
         before, method.step = method.state[name].clone(), step
         method.after_step(net, {}, None)
@@ -84,8 +86,9 @@ def test_the_decay_is_another_one_after_the_ramp():
 
 def test_the_average_has_noise_but_leaves_no_trace_in_the_network():
     net = network(dropout=0.5)
-    method, _ = made(net)
+    method, learner = made(net)
     net.train()
+    learner.losses(method.batch(batch()))
     before = {k: v.clone() for k, v in net.state_dict().items()}
     kept = {k: v.clone() for k, v in method.state.items()}
     images = batch()["weak"].images
@@ -94,6 +97,17 @@ def test_the_average_has_noise_but_leaves_no_trace_in_the_network():
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert all(torch.equal(v, kept[k]) for k, v in method.state.items())
     assert all(module.training for module in net.modules())
+
+
+def test_the_average_begins_at_the_network_of_the_first_step():
+    """Not at that of `start`: a new head is trained alone between the two."""
+    net = network()
+    method, learner = made(net)
+    with torch.no_grad():
+        net.newest_head.weight.fill_(3)
+    learner.losses(method.batch(batch()))
+    [head] = [value for name, value in method.state.items() if name.endswith("base.weight")]
+    assert torch.equal(head, torch.full_like(head, 3)) and head is not net.newest_head.weight
 
 
 def test_the_views_are_of_the_images_of_the_batch_held_out_ones_among_none(chain):

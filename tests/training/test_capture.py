@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from learners import TRAINING, network, saved
+from learners import TRAINING, FewImages, network, saved, setting
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -104,10 +104,21 @@ def batches(rng_seed: int = 0, strong=Fixed) -> Batches:
     )
 
 
-def learner(**recipe) -> Learner:
+ASKED = {  # by methods that a graph may hold; few steps decide little with the papers' options
+    "uda": {"threshold": 0.4, "align": "uniform"},
+    "fixmatch": {"threshold": 0.4},
+    "flexmatch": {"threshold": 0.4, "warm_up": False, "align": "uniform"},
+    "freematch": {"momentum": 0.5, "fairness": 1.0},
+    "softmatch": {"momentum": 0.5},
+}
+
+
+def learner(method: str = "fixmatch", **recipe) -> Learner:
     training = TRAINING.model_copy(update={"steps": STEPS + 2, **recipe})
-    methods = {"fixmatch": FIXMATCH(FIXMATCH.Options(threshold=0.4))}
-    return Learner(network(training.dropout), training, methods=methods)
+    kind, net = SEMI_SUPERVISED[method], network(training.dropout)
+    made = kind(kind.Options(**ASKED[method]))
+    made.start(setting(net, images=FewImages(unlabelled=20)))
+    return Learner(net, training, methods={method: made})
 
 
 def run(step, steps=range(STEPS)):
@@ -118,7 +129,10 @@ def run(step, steps=range(STEPS)):
     return losses
 
 
-@pytest.mark.parametrize("recipe", [{}, {"clip_norm": 0.1}, {"batch_norm": "separate"}, {"ema": 0}])
+RECIPES = [{}, {"clip_norm": 0.1}, {"batch_norm": "separate"}, {"ema": 0}]
+
+
+@pytest.mark.parametrize("recipe", RECIPES + [{"method": name} for name in ASKED], ids=str)
 def test_a_replayed_step_is_the_step(recipe):
     one, other, tapes = learner(**recipe), learner(**recipe), []
     made = batches()
@@ -181,9 +195,10 @@ def test_a_method_that_reads_the_step_would_go_wrong_and_is_refused():
     assert "fixmatch" in obstacle(one, torch.device("cuda"))
 
 
-def test_nothing_in_a_step_waits_for_the_device():
+@pytest.mark.parametrize("method", ASKED)
+def test_nothing_in_a_step_waits_for_the_device(method):
     tapes = []
-    run(Captured(learner(clip_norm=0.1), batches(), recorder(tapes)))
+    run(Captured(learner(method, clip_norm=0.1), batches(), recorder(tapes)))
     found = [name for name in tapes[0].names if name.rstrip("_") in WAITS]
     assert found == []
 
@@ -225,6 +240,7 @@ def test_a_fixmatch_step_of_wrn_has_no_more_operations_than_it_needs():
 def test_methods_that_can_be_captured_say_so(family):
     """The others count steps, draw at each, or ask for a gradient of a gradient."""
     cannot = {name for name, kind in family.items() if not kind(kind.Options()).capturable}
+    assert ASKED.keys() == SEMI_SUPERVISED.keys() - cannot or family is CONTINUAL
     assert cannot == {"pseudo_label", "mean_teacher", "generative_replay", "lwm"} & family.keys()
 
 
@@ -258,11 +274,14 @@ def test_a_machine_that_cannot_says_so_in_a_line_and_goes_on(capsys):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("method", ASKED)
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_a_graph_gives_what_the_steps_give(dropout):
+def test_a_graph_gives_what_the_steps_give(dropout, method):
     def on_gpu(step_of):
-        made, feed = learner(dropout=dropout), batches(strong=StrongView)
+        made, feed = learner(method, dropout=dropout), batches(strong=StrongView)
         made.network.cuda()
+        for each in made.methods.values():
+            each.state = {name: value.cuda() for name, value in each.state.items()}
         streams = {
             name: Stream(
                 one.images.cuda(),

@@ -39,7 +39,7 @@ class LearningWithoutForgetting(Method):
     """Learning without Forgetting (Li and Hoiem 2016): keeps the old units' answers on the new
     images.
 
-    With any method; with UDA or FixMatch it keeps the answers on their strong view too.
+    With any method; with FixMatch and the like it keeps the answers on their strong view too.
     """
 
     class Options(Block):

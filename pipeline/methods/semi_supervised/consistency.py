@@ -7,7 +7,9 @@ masked ones included.
 `align: uniform` is distribution alignment (Berthelot et al. 2020, arXiv:1911.09785) towards the
 shares of the labelled classes, which are equal: p is divided by the running mean of p over the
 batches so far and normalised, before anything else is done with it. The mean weighs the first
-batches as much as they count, so that no start of its own is in it.
+batches as much as they count, so that no start of its own is in it. Where a task answers over old
+classes as well, its unlabelled images are of the new ones: what goes by the shares of classes goes
+by those of the new ones among themselves.
 
 `weak_view: apart` predicts on the weak view in a pass of its own, without gradient: BatchNorm
 normalises by the weak images' own statistics and leaves its running averages alone, dropout and
@@ -64,6 +66,7 @@ class Consistency(Method, ABC):
     def __init__(self, options: Options):
         super().__init__(options)
         self.rows: Tensor | None = None  # which unlabelled images `targets` is asked for
+        self.own = slice(None)  # of the columns in `targets`: the classes of the images
         self._columns = slice(None)
         self._weak: Tensor | None = None
 
@@ -74,7 +77,9 @@ class Consistency(Method, ABC):
     def start(self, setting: Setting) -> None:
         """Unlabelled images are of the classes that the cross-entropy ranges over; what was noted
         of those of an earlier task is forgotten."""
-        self._columns = setting.blocks.trained
+        self._columns, new = setting.blocks.trained, setting.blocks.new
+        first = self._columns.start or 0
+        self.own = slice((new.start or 0) - first, None if new.stop is None else new.stop - first)
         self.state = {}
 
     def finish(self, setting: Setting) -> None:
@@ -121,9 +126,12 @@ class Consistency(Method, ABC):
             return weak
         if "align" not in self.state:
             self.state["align"] = weak.new_zeros(weak.shape[1])
-        mean, momentum = self.state["align"], self.options.align_momentum
-        mean.mul_(momentum).add_(weak.softmax(1).mean(0), alpha=1 - momentum)
-        return weak - mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
+        sums, momentum = self.state["align"], self.options.align_momentum
+        sums.mul_(momentum).add_(weak.softmax(1).mean(0), alpha=1 - momentum)
+        means = sums[self.own].clamp_min(torch.finfo(sums.dtype).tiny)
+        shares = torch.ones_like(sums)
+        shares[self.own] = means / means.mean()
+        return weak - shares.log()
 
     @abstractmethod
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:

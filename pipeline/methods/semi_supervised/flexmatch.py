@@ -50,8 +50,11 @@ class FlexMatch(Consistency):
         labels = self.state["label"]
         counts = torch.zeros(num_classes + 1, dtype=labels.dtype, device=labels.device)
         counts.scatter_add_(0, labels + 1, torch.ones_like(labels))
-        most = counts.max() if self.options.warm_up else counts[1:].max().clamp_min(1)
-        learnt = counts[1:] / most  # before them, images that were never sure
+        unused, counts = counts[0], counts[1:]
+        most = counts[self.own].max()
+        most = torch.maximum(most, unused) if self.options.warm_up else most.clamp_min(1)
+        learnt = torch.ones(num_classes, device=labels.device)
+        learnt[self.own] = counts[self.own] / most
         return self.options.threshold * learnt / (2 - learnt)
 
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:

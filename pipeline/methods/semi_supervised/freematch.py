@@ -8,7 +8,8 @@
 t is the running mean of max p_w, m that of p_w and h that of the shares of argmax p_w; they begin
 at 1 / K and take a batch in before its images are kept or not. The gradient of the fairness term
 flows through p_s alone. Classes that no kept image is answered with have no b: public code puts
-the logarithm of 1e-12 in its place, a constant that only hides the loss in the curves.
+the logarithm of 1e-12 in its place, a constant that only hides the loss in the curves. A class that
+no weak view was answered with for long has an a of 0.
 """
 
 from collections.abc import Mapping
@@ -47,21 +48,25 @@ class FreeMatch(Consistency):
         self._follow("probs", probs.mean(0), 1 / weak.shape[1])
         self._follow("shares", hard.mean(0), 1 / weak.shape[1])
         means = self.state["probs"]
-        limits = means / means.max() * self.state["confidence"]
+        ratio = torch.ones_like(means)
+        ratio[self.own] = means[self.own] / means[self.own].max()
+        limits = ratio * self.state["confidence"]
         return hard, (confidence >= limits[hard.argmax(1)]).to(weak.dtype)
 
     def others(self, strong: Tensor, kept: Tensor) -> Mapping[str, Tensor]:
         if not self.options.fairness:
             return {}
-        probs = strong.softmax(1)
-        shares = (kept[:, None] * top(probs.detach())[1]).sum(0)
-        there = shares > 0
+        probs, answers = strong.softmax(1), top(strong.detach())[1]
+        counts = (kept[:, None] * answers).sum(0)[self.own]
+        sums = (kept[:, None] * probs).sum(0)[self.own]
+        there = counts > 0
         # 1 where it is not used, so that no gradient is infinite times nothing
-        mean = torch.where(there, (kept[:, None] * probs).sum(0), 1.0) / shares.clamp_min(1)
-        ours = mean / (mean * there).sum().clamp_min(torch.finfo(mean.dtype).tiny)
-        wanted = self.state["probs"] / self.state["shares"].clamp_min(torch.finfo(mean.dtype).eps)
-        sums = torch.where(there, wanted / wanted.sum() * ours.log(), 0.0).sum()
-        return {"freematch_fairness": self.options.fairness * sums}
+        means = torch.where(there, sums, 1.0) / counts.clamp_min(1)
+        b = means / (means * there).sum().clamp_min(torch.finfo(means.dtype).tiny)
+        probs, shares = self.state["probs"][self.own], self.state["shares"][self.own]
+        a = torch.where(shares > torch.finfo(shares.dtype).eps, probs / shares, 0.0)
+        loss = torch.where(there, a / a.sum() * b.log(), 0.0).sum()
+        return {"freematch_fairness": self.options.fairness * loss}
 
     def _follow(self, name: str, now: Tensor, first: float) -> None:
         if name not in self.state:

@@ -60,11 +60,10 @@ class MeanTeacher(Method):
         self._views: dict[str, Tensor] = {}
 
     def start(self, setting: Setting) -> None:
-        """The average begins at the network; images are of the classes that the cross-entropy
-        ranges over."""
+        """Images are of the classes that the cross-entropy ranges over."""
         self._columns = setting.blocks.trained
         self._rising = round(self.options.ramp * setting.training.steps)
-        self.state = {name: w.detach().clone() for name, w in _tensors(setting.network).items()}
+        self.state = {}  # the average: it begins at the first step, after a new head's warm-up
 
     def finish(self, setting: Setting) -> None:
         """The next task has an average of its own."""
@@ -89,6 +88,7 @@ class MeanTeacher(Method):
         self, network: Classifier, batch: dict[str, Part], output: Output
     ) -> Mapping[str, Tensor]:
         """The weighted distance."""
+        self.state = self.state or {n: w.detach().clone() for n, w in _tensors(network).items()}
         rows = places(batch)
         student = torch.cat([output.logits[rows[name], self._columns] for name in VIEWS])
         teacher = self._answers(network, torch.cat(list(self._views.values())))

@@ -24,7 +24,7 @@ from pipeline.training.method import Method, Setting
 class OnlinePseudoLabel(Method):
     """Pseudo-label (Lee 2013): the network labels the unlabelled images of its own batch.
 
-    With UDA or FixMatch it shares their strong view.
+    With a method that compares two views it shares the strong one.
     """
 
     class Options(Block):

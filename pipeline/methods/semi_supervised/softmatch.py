@@ -58,4 +58,5 @@ class SoftMatch(Consistency):
         # of one image there is no unbiased variance
         variance.lerp_(confidence.var(correction=min(1, len(confidence) - 1)), share)
         below = (confidence - center).clamp_max(0)
-        return torch.exp(-below.square() / (2 * variance / self.options.narrowing**2))
+        narrow = (variance / self.options.narrowing**2).clamp_min(torch.finfo(variance.dtype).tiny)
+        return torch.exp(-below.square() / (2 * narrow))
