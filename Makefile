@@ -6,7 +6,7 @@ PROJECT = projects/$(NAME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback study-forgetting study-lwf study-class-incremental study-dropout study-old-images two-moons bench requirements clean
+.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback study-forgetting study-lwf study-class-incremental study-dropout study-old-images study-lineage two-moons bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -99,6 +99,9 @@ study-dropout: setup ## forgetting with and without dropout; IMAGES=<CIFAR-10> a
 
 study-old-images: setup ## a task on photographs, with old images and without; IMAGES=<CIFAR-10>
 	python -m benchmarks.study_old_images $(if $(IMAGES),--images $(IMAGES))
+
+study-lineage: setup ## generations against every semi-supervised method, all tuned by one budget
+	python -m benchmarks.study_lineage
 
 two-moons: setup ## six labels and the moons: three methods, with a picture; then the feedback alone
 	python -m benchmarks.two_moons

@@ -1,9 +1,9 @@
-"""Every arm tuned on val by the same budget: as many candidates, each on as many seeds, and as many
-images through a network in each.
+"""Every arm tuned on val by the same budget: as many candidates, each on as many seeds.
 
-A candidate is drawn at random from an arm's space, the same draws every time; the first one is as
-the arm is without. All candidates of an arm run on a few seeds, the best few of them on more, and
-the one with the highest mean over all of its seeds is the arm. Test is not read.
+Candidates are drawn at random from an arm's space, the same draws every time, each choice of a key
+about as often as any other; the first one is as the arm is without. All candidates of an arm run on
+a few seeds, the best few of them on more, and the one with the highest mean over all of its seeds
+is the arm. Test is not read.
 """
 
 from __future__ import annotations
@@ -22,13 +22,19 @@ from benchmarks.study import Study, run
 Block = dict[str, Any]
 Keys = Mapping[str, Any]  # values by dotted key
 Space = Mapping[str, Sequence[Any]]  # choices by dotted key
-Changes = dict[str, dict[str, Block]]  # models by name, by the block of params.yaml they stand in
-Make = Callable[[str, Keys], Changes]  # the models of a candidate, the last of them of that name
-Scores = dict[str, dict[int, list[float]]]  # of an arm's candidates, at each seed
+Models = dict[str, dict[str, Block]]  # by name, by the block of params.yaml that they stand in
+Make = Callable[[str, Keys], Models]  # an arm's models; the one that counts has the name given
+
+
+class Arm(NamedTuple):
+    """How an arm is made of keys, and the keys of its candidates."""
+
+    make: Make
+    candidates: Sequence[Keys]
 
 
 class Chosen(NamedTuple):
-    """What was drawn for the best candidate of an arm, and its mean accuracy on val, 0..1."""
+    """The keys of an arm's best candidate, and its mean accuracy on val, 0..1."""
 
     keys: Keys
     score: float
@@ -39,56 +45,58 @@ class Search:
     """A search over arms.
 
     Attributes:
-        name: of its CSV files, `tune_<name>.csv` and `tune_<name>_best.csv`.
+        name: of its CSV.
         params: to start from.
         changes: its keys that differ, whatever the arm.
-        candidates: of an arm.
         seeds: of each candidate.
-        best: how many of them go on.
+        best: how many candidates of an arm go on.
         more: the seeds of these.
     """
 
     name: str
     params: Path
     changes: Keys
-    candidates: int = 12
     seeds: range = range(3)
     best: int = 3
     more: range = range(3, 9)
 
-    def choose(self, arms: Mapping[str, tuple[Make, Space]]) -> dict[str, Chosen]:
+    def choose(self, arms: Mapping[str, Arm]) -> dict[str, Chosen]:
         """Run what is missing; of each arm the candidate that did best."""
-        drawn = {arm: draw(space, self.candidates, arm) for arm, (_, space) in arms.items()}
-        makes = {arm: make for arm, (make, _) in arms.items()}
-        first = self._scores("", makes, drawn, {arm: range(len(d)) for arm, d in drawn.items()})
-        finalists = {arm: highest(scores, self.best) for arm, scores in first.items()}
-        again = self._scores("_best", makes, drawn, finalists)
+        every = {name: range(len(arm.candidates)) for name, arm in arms.items()}
+        first = self._scores(arms, every, self.seeds)
+        finalists = {name: highest(scores, self.best) for name, scores in first.items()}
+        again = self._scores(arms, finalists, self.more)
         results = {}
-        for arm, numbers in finalists.items():
-            scores = {n: first[arm][n] + again[arm][n] for n in numbers}
+        for name, numbers in finalists.items():
+            scores = {n: first[name][n] + again[name][n] for n in numbers}
             number = highest(scores, 1)[0]
-            results[arm] = Chosen(drawn[arm][number], float(np.mean(scores[number])))
-            print(f"{arm}: {100 * results[arm].score:.1f} % by {drawn[arm][number]}", flush=True)
+            keys = arms[name].candidates[number]
+            results[name] = Chosen(keys, float(np.mean(scores[number])))
+            print(f"{name}: {100 * results[name].score:.1f} % by {dict(keys)}", flush=True)
         return results
 
-    def _scores(
-        self,
-        suffix: str,
-        makes: Mapping[str, Make],
-        drawn: Mapping[str, Sequence[Keys]],
-        numbers: Mapping[str, Iterable[int]],
-    ) -> Scores:
-        arms = {
-            arm: {**self.changes, **together([make(f"c{n}", drawn[arm][n]) for n in numbers[arm]])}
-            for arm, make in makes.items()
+    def study(
+        self, arms: Mapping[str, Arm], numbers: Mapping[str, Iterable[int]], seeds: range
+    ) -> Study:
+        """The candidates of these numbers, an arm of the study each."""
+        chains = {
+            f"{name} {n}": {**self.changes, **arms[name].make("c", arms[name].candidates[n])}
+            for name, of in numbers.items()
+            for n in of
         }
-        columns = [*(f"val_acc/c{n}" for n in range(self.candidates)), "seconds"]
-        seeds = self.more if suffix else self.seeds
-        study = Study(f"tune_{self.name}{suffix}", arms, seeds, columns, False, self.params)
-        rows = run(study)
+        chains = {name: {**chain, "final": "c"} for name, chain in chains.items()}
+        columns = ["val_acc/c", "images_seen/c", "seconds"]
+        return Study(f"tune_{self.name}", chains, seeds, columns, False, self.params)
+
+    def _scores(
+        self, arms: Mapping[str, Arm], numbers: Mapping[str, Iterable[int]], seeds: range
+    ) -> dict[str, dict[int, list[float]]]:
+        table = [row for row in run(self.study(arms, numbers, seeds)) if int(row["seed"]) in seeds]
         return {
-            arm: {n: [float(r[f"val_acc/c{n}"]) for r in rows if r["arm"] == arm] for n in of}
-            for arm, of in numbers.items()
+            name: {
+                n: [float(r["val_acc/c"]) for r in table if r["arm"] == f"{name} {n}"] for n in of
+            }
+            for name, of in numbers.items()
         }
 
 
@@ -98,12 +106,26 @@ def draw(space: Space, num: int, name: str) -> list[Keys]:
     Args:
         name: what the draws depend on.
     """
-    rng, results = random.Random(name), [{}]
-    for _ in range(100 * num):
-        keys = {key: rng.choice(list(choices)) for key, choices in space.items()}
-        if len(results) < num and keys not in results:
-            results.append(keys)
-    return results
+    rng = random.Random(name)
+    columns = {key: list(choices) * num for key, choices in space.items()}
+    for key, values in columns.items():
+        columns[key] = values[: num - 1]
+        rng.shuffle(columns[key])
+    return _different({}, *({k: v[n] for k, v in columns.items()} for n in range(num - 1)))
+
+
+def around(keys: Keys, space: Space, num: int, name: str) -> list[Keys]:
+    """At most so many: the keys, and changes of two of them at a time.
+
+    Args:
+        name: what the draws depend on.
+    """
+    rng = random.Random(name)
+    others = [
+        {**keys, **{key: rng.choice(list(space[key])) for key in rng.sample(list(space), 2)}}
+        for _ in range(20 * num)
+    ]
+    return _different(keys, *others)[:num]
 
 
 def filled(block: Keys, *changes: Keys) -> Block:
@@ -118,15 +140,19 @@ def filled(block: Keys, *changes: Keys) -> Block:
     return results
 
 
-def together(candidates: Sequence[Changes]) -> dict[str, Any]:
-    """The models of several candidates in one params.yaml; any of them is the final one."""
-    blocks: dict[str, Any] = {"baselines": {}, "generations": {}}
-    for changes in candidates:
-        for block, models in changes.items():
-            blocks.setdefault(block, {}).update(models)
-    return {**blocks, "final": list(list(candidates[-1].values())[-1])[-1]}
+def together(arms: Iterable[Models]) -> Models:
+    """The models of several arms in one params.yaml."""
+    blocks: Models = {}
+    for models in arms:
+        for block, named in models.items():
+            blocks.setdefault(block, {}).update(named)
+    return blocks
 
 
 def highest(scores: Mapping[int, Sequence[float]], num: int) -> list[int]:
     """The numbers of the highest means, highest first; of equals the first."""
     return sorted(scores, key=lambda n: -float(np.mean(scores[n])))[:num]
+
+
+def _different(*candidates: Keys) -> list[Keys]:
+    return [keys for n, keys in enumerate(candidates) if keys not in candidates[:n]]

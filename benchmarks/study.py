@@ -17,7 +17,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import redirect_stdout
 from copy import deepcopy
 from dataclasses import dataclass
@@ -91,7 +91,12 @@ def rows(study: Study) -> list[dict[str, str]]:
 
 
 def run(study: Study) -> list[dict[str, str]]:
-    """Compute the missing rows, appending each as it is done; returns all."""
+    """Compute the missing rows, appending each as it is done; returns all.
+
+    Raises:
+        ValueError: the CSV of an earlier version of the study lacks a column.
+    """
+    _check_columns(study)
     done = {(row["arm"], int(row["seed"])) for row in rows(study)}
     pairs = [(arm, seed) for seed in study.seeds for arm in study.arms]
     if study.arms_first:
@@ -105,13 +110,22 @@ def run(study: Study) -> list[dict[str, str]]:
             jobs[pool.submit(chain, study.values(arm, seed))] = (arm, seed)
         for count, job in enumerate(as_completed(jobs), 1):
             arm, seed = jobs[job]
-            results = job.result()
+            results = _result(job, pool)
             row = {"arm": arm, "seed": seed, "recipe": study.recipe(arm)}
             _append(study, row | {k: results.get(k) for k in study.columns})
             _track(study, arm, seed, results)
             minutes = (time.monotonic() - started) / 60
             print(f"{study.name}: {count}/{len(waiting)} {arm} seed {seed}, {minutes:.1f} minutes")
     return rows(study)
+
+
+def _result(job: Future, pool: ProcessPoolExecutor) -> dict[str, float]:
+    """Of a chain; where it failed, no other one is begun."""
+    try:
+        return job.result()
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
 
 
 def changed(values: dict, arm: Mapping[str, Any], seed: int, test: bool) -> dict:
@@ -216,6 +230,15 @@ def _one_thread() -> None:
     signals.end_with_parent()  # else a killed study would leave its chains running
     os.environ |= {"LINEAGE_THREADS": "1", "LINEAGE_TRACKING": "off", "OMP_NUM_THREADS": "1"}
     os.environ.pop("DVC_ROOT", None)
+
+
+def _check_columns(study: Study) -> None:
+    if not study.csv.is_file():
+        return
+    with open(study.csv, encoding="utf-8", newline="") as file:
+        missing = set(study.columns) - set(next(csv.reader(file)))
+    if missing:
+        raise ValueError(f"{study.csv} has no column {', '.join(sorted(missing))}")
 
 
 def _append(study: Study, row: dict[str, Any]) -> None:

@@ -1,14 +1,17 @@
 """A lineage against the best baselines: generations, and semi-supervised methods alone, each tuned
 by one budget, then measured at equal images on seeds that no choice has seen.
 
-Baselines are labels alone (`supervised`) and every semi-supervised method. A lineage is a first
-teacher by the method that did best, with its settings, and generations of its labels; what the
-share of the images is that the teacher may use, how many generations follow and how, is searched as
-the baselines' settings are. Every forward pass through a network counts: of all trainings, in all
-views, and of labelling.
+Baselines are labels alone (`supervised`) and every semi-supervised method, each with the best of
+as many candidates. From the best method of all, with its settings, two arms go on with as many
+candidates again: `lineage`, whose first teacher learns by it on a share of the images, with
+generations of its labels (how large a share, how many, with the method beside the labels or not,
+soft or hard labels of how many images, noise, averaging, sizes, a clean end); and `refined`, the
+method by itself, two settings at a time changed. Every forward pass through a network counts: of
+all trainings, in all views, and of labelling.
 
 `python -m benchmarks.study_lineage` (`make study-lineage`) continues the search and the claims in
-`results/*lineage_digits*.csv` and prints the table.
+`results/*lineage_digits.csv` and prints the table. Seeds also split the images into val and test,
+so that val images of one seed are test images of another, the same for all arms.
 """
 
 from __future__ import annotations
@@ -19,13 +22,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from benchmarks.continual import difference, table
-from benchmarks.search import Block, Changes, Keys, Make, Search, Space, filled, together
+from benchmarks.continual import Row, cell, difference
+from benchmarks.search import (
+    Arm,
+    Block,
+    Keys,
+    Models,
+    Search,
+    Space,
+    around,
+    draw,
+    filled,
+    together,
+)
 from benchmarks.study import Study, run
 from pipeline.core.yaml_file import read
 
-OWN_VIEWS = {"mean_teacher": 1}  # views of the labelled images besides
+CANDIDATES = 12
 VIEWS = {"pseudo_label": 1}  # of the unlabelled images, else 2
+OWN_VIEWS = {"mean_teacher": 1}  # of the labelled images besides
 CONSISTENCY = {"align": ["none", "uniform"], "weight": [0.5, 1.0, 2.0, 4.0]}
 METHODS: dict[str, Space] = {
     "supervised": {},
@@ -45,6 +60,21 @@ METHODS: dict[str, Space] = {
     "freematch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "fairness": [0.0, 0.01, 0.05]},
     "softmatch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "narrowing": [1.0, 2.0, 4.0]},
 }
+LINEAGE: Space = {
+    "share": [0.35, 0.5, 0.65],
+    "generations": [1, 2, 3],
+    "beside": [True, False],
+    "noise": ["on", "off", "last off"],
+    "sizes": ["same", "growing"],
+    "end": [0, 50],
+    "init": ["scratch", "teacher"],
+    "labels.kind": ["soft", "hard"],
+    "labels.share": [0.6, 1.0],
+    "training.unlabelled_weight": [1.0, 3.0],
+    "training.ema": [0.98, 0.99, 0.995],
+}
+ALL_LABELS = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
+CALM = {"training.num_ops": 0, "training.dropout": 0.0}
 
 
 @dataclass(frozen=True)
@@ -55,9 +85,9 @@ class Ground:
         name: what the files of its results are called by.
         params: to start from, without a lineage.
         changes: its keys that differ.
-        model: a model's block without methods.
-        space: what is searched of every model's recipe.
-        unlabelled: images, about; what a labelling costs.
+        networks: a smaller one and a larger one; the smaller one where nothing is chosen.
+        space: what is searched of every model.
+        unlabelled: images at most; what a labelling costs.
         budget: images of an arm.
         claims: seeds of the claims.
     """
@@ -65,28 +95,29 @@ class Ground:
     name: str
     params: Path
     changes: Keys
-    model: Block
+    networks: tuple[Keys, Keys]
     space: Space
     unlabelled: int
     budget: int
     claims: range
 
     def search(self) -> Search:
-        """Of every arm."""
-        common = {"meta_pseudo_labels": {}, "tasks": {}, "report.register": False}
-        once = {"teacher.training": {"steps": 1, "warmup_steps": 0}}  # it counts for no arm
-        return Search(f"lineage_{self.name}", self.params, {**common, **once, **self.changes})
+        """Of every arm. The block `teacher` trains for one step and counts for none of them."""
+        idle = ("generations", "baselines", "meta_pseudo_labels", "tasks")
+        once = {"teacher.training": {"steps": 1, "warmup_steps": 0}, "report.register": False}
+        changes = {**dict.fromkeys(idle, {}), **once, **self.changes}
+        return Search(f"lineage_{self.name}", self.params, changes)
 
-    def steps(self, block: Block, images: float) -> int:
-        """Steps in which a model sees so many images."""
-        recipe = {**read(self.params).values["training"], **block["training"]}
-        return max(1, int(images / per_step(recipe, list(block["methods"]), "teacher" in block)))
+    def recipe(self, block: Block) -> dict[str, Any]:
+        """The recipe of a model."""
+        shared = filled(read(self.params).values, self.changes)["training"]
+        return {**shared, **block["training"]}
 
     def sized(self, block: Block, images: float) -> Block:
-        """The block with as many steps as that, evaluated at the end alone."""
-        steps = self.steps(block, images)
-        warmup = min(50, steps // 4)
-        sizes = {"steps": steps, "warmup_steps": warmup, "evaluate_every": steps}
+        """The block with as many steps as see so many images, evaluated at the end alone."""
+        each = per_step(self.recipe(block), list(block["methods"]), "teacher" in block)
+        steps = max(1, int(images / each))
+        sizes = {"steps": steps, "warmup_steps": min(50, steps // 4), "evaluate_every": steps}
         return filled(block, {f"training.{key}": value for key, value in sizes.items()})
 
 
@@ -102,58 +133,83 @@ def per_step(recipe: Mapping[str, Any], methods: Sequence[str], is_student: bool
 # --- arms -------------------------------------------------------------------------------------
 
 
-def baseline(ground: Ground, method: str, name: str, keys: Keys) -> Changes:
-    """A model by that method alone, on all of the budget."""
-    return {"baselines": {name: ground.sized(block_of(ground, method, keys), ground.budget)}}
-
-
 def block_of(ground: Ground, method: str, keys: Keys) -> Block:
     """A model's block, of keys of its own and, behind `method.`, of the method."""
     options = {k.removeprefix("method."): v for k, v in keys.items() if k.startswith("method.")}
     own = {key: value for key, value in keys.items() if not key.startswith("method.")}
     methods = {} if method == "supervised" else {method: options}
-    return filled({**ground.model, "methods": methods, "training": {}}, own)
+    size = ground.networks[own.pop("size", 0)]
+    return filled({**size, "methods": methods, "training": {}}, own)
 
 
-LINEAGE: Space = {
-    "share": [0.35, 0.5, 0.65],
-    "generations": [1, 2, 3],
-    "beside": [True, False],
-    "labels.kind": ["soft", "hard"],
-    "labels.share": [0.6, 1.0],
-    "noise": ["on", "off", "last off"],
-    "training.unlabelled_weight": [1.0, 3.0],
-    "init": ["scratch", "teacher"],
-}
-STUDENT = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
-CALM = {"training.num_ops": 0, "training.magnitude": 0, "training.dropout": 0.0}
+def baseline(ground: Ground, method: str, name: str, keys: Keys) -> Models:
+    """A model by that method alone, on all of the budget."""
+    return {"baselines": {name: ground.sized(block_of(ground, method, keys), ground.budget)}}
 
 
-def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> Changes:
+def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> Models:
     """A first teacher by the method, and generations of its labels, together on the budget.
 
     Args:
         settings: of the method and its recipe, as they were chosen for it alone.
-        keys: of `LINEAGE`; those that are not there are a half of the images, one generation from
-            scratch with noise, and the labels of all images, soft.
+        keys: of `LINEAGE`; without any it is a half of the images, then one generation from
+            scratch, with noise, by soft labels of all images and no others.
     """
-    share, num = keys.get("share", 0.5), keys.get("generations", 1)
-    teacher, models = f"{name}-teacher", {}
-    first = block_of(ground, method, settings)
-    left = (1 - share) * ground.budget / num - ground.unlabelled
-    own = {
-        k: v for k, v in keys.items() if k in ("init",) or k.startswith(("labels.", "training."))
+    teacher = block_of(ground, method, settings)
+    grown = {**teacher, **ground.networks[1]}
+    num, share, end = keys.get("generations", 1), keys.get("share", 0.5), keys.get("end", 0)
+    if keys.get("sizes") == "growing":
+        teacher = {**teacher, **ground.networks[0]}
+    else:
+        grown = teacher
+    left = ((1 - share) * ground.budget - end * ground.recipe(teacher)["batch_size"]) / num
+    own = {key: value for key, value in keys.items() if "." in key}
+    parents = [f"{name}-teacher", *(f"{name}-g{number}" for number in range(1, num))]
+    students = {}
+    for number, (child, parent) in enumerate(zip([*parents[1:], name], parents, strict=True), 1):
+        quiet = keys.get("noise") == "off" or (keys.get("noise") == "last off" and number == num)
+        block = filled(
+            {**grown, "teacher": parent, "methods": grown["methods"] if keys.get("beside") else {}},
+            ALL_LABELS,
+            own,
+            CALM if quiet else {},
+        )
+        if keys.get("init") == "teacher" and (number > 1 or grown == teacher):
+            block["init"] = "teacher"
+        if end and number == num:
+            block["fine_tune"] = {"steps": end, "learning_rate": 0.01, "image_size": 0}
+        students[child] = ground.sized(block, left - ground.unlabelled)
+    first = ground.sized(teacher, share * ground.budget)
+    return {"baselines": {parents[0]: first}, "generations": students}
+
+
+def baselines(ground: Ground) -> dict[str, Arm]:
+    """Of every method, what is searched of it and its recipe."""
+    return {
+        method: Arm(partial(baseline, ground, method), draw(space, CANDIDATES, method))
+        for method, space in spaces(ground).items()
     }
-    for number in range(1, num + 1):
-        last = number == num
-        noise = keys.get("noise", "on")
-        calm = CALM if noise == "off" or (noise == "last off" and last) else {}
-        student = first if keys.get("beside") else {**first, "methods": {}}
-        parent = teacher if number == 1 else f"{name}-g{number - 1}"
-        block = filled({**student, "teacher": parent}, STUDENT, own, calm)
-        models[name if last else f"{name}-g{number}"] = ground.sized(block, left)
-    teachers = {teacher: ground.sized(first, share * ground.budget)}
-    return {"baselines": teachers, "generations": models}
+
+
+def spaces(ground: Ground) -> dict[str, Space]:
+    """Of every method."""
+    return {
+        method: {**ground.space, **{f"method.{key}": values for key, values in options.items()}}
+        for method, options in METHODS.items()
+    }
+
+
+def second_round(ground: Ground, method: str, settings: Keys) -> dict[str, Arm]:
+    """What goes on from the best method and its settings."""
+    space = spaces(ground)[method]
+    return {
+        "lineage": Arm(
+            partial(lineage, ground, method, settings), draw(LINEAGE, CANDIDATES, "lineage")
+        ),
+        "refined": Arm(
+            partial(baseline, ground, method), around(settings, space, CANDIDATES, "refined")
+        ),
+    }
 
 
 def digits() -> Ground:
@@ -162,9 +218,9 @@ def digits() -> Ground:
         name="digits",
         params=Path("params.yaml"),
         changes={},
-        model={"network": "small_cnn"},
+        networks=({"network": "small_cnn"}, {"network": "wide_cnn"}),
         space={
-            "network": ["small_cnn", "wide_cnn"],
+            "size": [0, 1],
             "training.learning_rate": [0.02, 0.05, 0.1],
             "training.batch_size": [12, 24],
             "training.unlabelled_ratio": [3, 5, 8],
@@ -183,45 +239,47 @@ def digits() -> Ground:
 # --- study ------------------------------------------------------------------------------------
 
 
-def chosen(ground: Ground) -> dict[str, Changes]:
-    """Run the searches; every arm's models, tuned."""
-    search = ground.search()
-    arms = baselines(ground)
-    best = search.choose(arms)
-    method = max(set(METHODS) - {"supervised"}, key=lambda name: best[name].score)
-    make = partial(lineage, ground, method, best[method].keys)
-    ours = search.choose({"lineage": (make, LINEAGE)})["lineage"]
-    tuned = {name: make(name, best[name].keys) for name, (make, _) in arms.items()}
-    return {**tuned, "lineage": make("lineage", ours.keys)}
+def tuned(ground: Ground) -> dict[str, Models]:
+    """Run the searches; every arm's models at their best."""
+    one, arms = ground.search(), baselines(ground)
+    best = one.choose(arms)
+    method = max((name for name in METHODS if name != "supervised"), key=lambda n: best[n].score)
+    further = second_round(ground, method, best[method].keys)
+    best |= one.choose(further)
+    return {name: arm.make(name, best[name].keys) for name, arm in (arms | further).items()}
 
 
-def baselines(ground: Ground) -> dict[str, tuple[Make, Space]]:
-    """How each is made, and what is searched of it."""
-    return {
-        method: (
-            partial(baseline, ground, method),
-            {**ground.space, **{f"method.{key}": values for key, values in options.items()}},
-        )
-        for method, options in METHODS.items()
-    }
-
-
-def claim(ground: Ground, arms: Mapping[str, Changes]) -> list[dict[str, str]]:
+def claim(ground: Ground, arms: Mapping[str, Models]) -> Study:
     """All arms on fresh seeds, test read once; a row a seed."""
-    columns = [f"{what}/{arm}" for what in ("acc", "val_acc", "images_seen") for arm in arms]
-    chains = {"default": {**ground.search().changes, **together(list(arms.values()))}}
+    columns = [f"{what}/{arm}" for what in ("acc", "val_acc") for arm in arms]
+    columns += [f"images_seen/{name}" for models in arms.values() for name in names(models)]
+    chain = {**ground.search().changes, **together(arms.values()), "final": "lineage"}
     name = f"lineage_{ground.name}"
-    return run(Study(name, chains, ground.claims, columns, True, ground.params))
+    return Study(name, {"default": chain}, ground.claims, columns, True, ground.params)
+
+
+def names(models: Models) -> list[str]:
+    """Of the models of an arm."""
+    return [name for named in models.values() for name in named]
+
+
+def table(rows: Sequence[Row], arms: Mapping[str, Models]) -> str:
+    """A line an arm: accuracies, what separates the lineage from it, and images."""
+    head = ["%, n = " + str(len(rows)), "test", "val", "lineage - it, test", "thousand images"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for arm, models in arms.items():
+        seen = {sum(float(row[f"images_seen/{name}"]) for name in names(models)) for row in rows}
+        cells = [cell([float(row[f"{what}/{arm}"]) for row in rows]) for what in ("acc", "val_acc")]
+        cells.append("" if arm == "lineage" else difference(rows, "acc/{}", "lineage", arm))
+        lines.append(f"| {arm} | {' | '.join(cells)} | {max(seen) / 1000:.1f} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Run what is missing; print the table and what separates the lineage from the others."""
-    for ground in (digits(),):
-        arms = chosen(ground)
-        rows = claim(ground, arms)
-        print(table(rows, list(arms), {"test": "acc/{}", "val": "val_acc/{}"}))
-        for arm in arms:
-            print(f"lineage - {arm}: {difference(rows, 'acc/{}', 'lineage', arm)}")
+    """Run what is missing and print the table."""
+    ground = digits()
+    arms = tuned(ground)
+    print(table(run(claim(ground, arms)), arms))
 
 
 if __name__ == "__main__":

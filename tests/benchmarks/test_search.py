@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-import pytest
-from conftest import write_params
-from jobs import extension
-from learners import TRAINING, network, setting
+from collections import Counter
 
-from benchmarks import search
-from benchmarks.search import Chosen, Search, draw, filled, highest, together
+import pytest
+from conftest import tiny_values, write_params
+from jobs import extension
+from learners import network, setting
+
+from benchmarks import search, study_lineage
+from benchmarks.search import Arm, Chosen, Search, around, draw, filled, highest, together
 from benchmarks.study import Study
-from benchmarks.study_lineage import LINEAGE, METHODS, baselines, digits, lineage, per_step
+from benchmarks.study import chain as run_chain
+from benchmarks.study_lineage import METHODS, baselines, digits, lineage, per_step, second_round
+from pipeline.data import store
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.params.check import load
 from pipeline.training.learner import Learner
+
+SETTINGS = {"size": 1, "training.batch_size": 12, "method.threshold": 0.9}
 
 
 def test_draws_are_different_the_same_every_time_and_begin_with_none():
     space = {"a": [1, 2, 3], "b.c": ["x", "y"]}
     drawn = draw(space, 5, "arm")
     assert drawn == draw(space, 5, "arm") != draw(space, 5, "other")
-    assert drawn[0] == {} and len(drawn) == 5
-    assert len({tuple(sorted(keys.items())) for keys in drawn}) == 5
+    assert drawn[0] == {} and len(drawn) <= 5
     assert all(set(keys) == set(space) for keys in drawn[1:])
-    assert len(draw({"a": [1, 2]}, 5, "arm")) == 3  # there are no more
+    assert len({tuple(keys.items()) for keys in drawn}) == len(drawn)
+
+
+def test_every_choice_of_a_key_is_drawn_about_as_often():
+    space = {"a": [1, 2], "b": list(range(50)), "c": [True, False, None]}
+    drawn = draw(space, 13, "arm")[1:]
+    assert sorted(Counter(keys["a"] for keys in drawn).values()) == [6, 6]
+    assert sorted(Counter(keys["c"] for keys in drawn).values()) == [4, 4, 4]
+
+
+def test_what_is_around_differs_in_two_keys_at_most_and_begins_with_the_keys():
+    space = {"a": range(9), "b": range(9), "c": range(9), "d": range(9)}
+    keys = {"a": 1, "b": 2, "c": 3, "d": 4}
+    made = around(keys, space, 6, "arm")
+    assert made[0] == keys and len(made) == 6 and made == around(keys, space, 6, "arm")
+    apart = [sum(other[k] != keys[k] for k in keys) for other in made[1:]]
+    assert set(apart) <= {1, 2} and 2 in apart
 
 
 def test_later_keys_come_before_earlier_ones_and_leave_the_block_as_it_was():
@@ -37,35 +58,43 @@ def test_the_highest_means_come_first_and_of_equals_the_first():
 
 
 def test_the_best_of_all_its_seeds_is_chosen(monkeypatch, tmp_path):
-    """Candidate 1 leads on the first seeds, candidate 2 after more of them; the lower half of the
-    arm gets no more seeds."""
+    """Candidate 1 leads on the first seeds, candidate 2 after more of them; candidate 0 gets no
+    more; rows of the other seeds do not count twice."""
     scores = {0: [0.1] * 4, 1: [0.9, 0.9, 0.1, 0.1], 2: [0.8, 0.8, 0.9, 0.9]}
-    asked = {}
+    asked = []
 
     def run(study):
-        asked[study.name] = list(study.arms["arm"]["baselines"])
+        asked.append((study.test, list(study.seeds), list(study.arms)))
         return [
-            {"arm": "arm", "seed": seed}
-            | {f"val_acc/c{n}": str(score[seed]) for n, score in scores.items()}
-            for seed in study.seeds
+            {"arm": arm, "seed": str(seed), "val_acc/c": str(scores[int(arm[-1])][seed])}
+            for arm in study.arms
+            for seed in range(4)
         ]
 
     monkeypatch.setattr(search, "run", run)
+    arm = Arm(lambda name, keys: {"baselines": {name: dict(keys)}}, [{"a": n} for n in range(3)])
+    made = Search("x", tmp_path, {}, range(2), 2, range(2, 4))
+    assert made.choose({"arm": arm}) == {"arm": Chosen({"a": 2}, pytest.approx(0.85))}
+    assert asked == [
+        (False, [0, 1], ["arm 0", "arm 1", "arm 2"]),
+        (False, [2, 3], ["arm 1", "arm 2"]),
+    ]
 
-    def make(name, keys):
-        return {"baselines": {name: dict(keys)}}
 
-    made = Search("x", tmp_path, {}, 3, range(2), 2, range(2, 4))
-    [chosen] = made.choose({"arm": (make, {"a": list(range(9))})}).values()
-    assert asked == {"tune_x": ["c0", "c1", "c2"], "tune_x_best": ["c1", "c2"]}
-    assert chosen == Chosen(draw({"a": list(range(9))}, 3, "arm")[2], pytest.approx(0.85))
+def test_a_candidate_is_the_last_model_of_its_own_params(tmp_path):
+    arm = Arm(lambda name, keys: {"baselines": {name: dict(keys)}}, [{"a": 1}, {"a": 2}])
+    made = Search("x", tmp_path, {"tasks": {}}).study({"arm": arm}, {"arm": [1]}, range(3))
+    assert made.arms == {"arm 1": {"tasks": {}, "baselines": {"c": {"a": 2}}, "final": "c"}}
 
 
-def test_candidates_are_together_in_one_file_and_the_last_is_final():
-    one = {"baselines": {"a-t": {}}, "generations": {"a": {}}}
+def test_arms_are_together_in_one_file():
+    one = {"baselines": {"a-teacher": {}}, "generations": {"a": {}}}
     made = together([one, {"baselines": {"b": {}}}])
-    assert made == {"baselines": {"a-t": {}, "b": {}}, "generations": {"a": {}}, "final": "b"}
-    assert together([one])["final"] == "a"
+    assert made == {"baselines": {"a-teacher": {}, "b": {}}, "generations": {"a": {}}}
+
+
+def arms() -> dict[str, Arm]:
+    return baselines(digits()) | second_round(digits(), "fixmatch", SETTINGS)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -79,42 +108,55 @@ def test_images_of_a_step_are_those_that_a_learner_counts(chain, name):
         where = setting(net, images=images)
         method.start(where)
         sizes |= {part: stream.num for part, stream in method.streams(where).items()}
-    recipe = TRAINING.model_copy(update={"steps": 7})
-    counted = Learner(net, recipe, methods=built).images_seen(sizes)
-    dumped = images.training.model_dump()
-    assert counted == 7 * per_step(dumped, list(methods), is_student=False)
-    unlabelled = images.training.num_unlabelled
-    assert per_step(dumped, list(methods), is_student=True) == counted / 7 + unlabelled
+    learner = Learner(net, images.training, methods=built)
+    recipe = images.training.model_dump()
+    wanted = images.training.steps * per_step(recipe, list(methods), is_student=False)
+    assert learner.images_seen(sizes) == wanted
 
 
-@pytest.mark.parametrize("arm", [*METHODS, "lineage"])
-def test_every_candidate_is_a_recipe_of_the_budget(tmp_path, arm):
-    ground = digits()
-    made, space = baselines(ground).get(arm, (None, LINEAGE))
-    settings = {"method.threshold": 0.9, "training.batch_size": 12}
-    make = made or (lambda name, keys: lineage(ground, "fixmatch", settings, name, keys))
-    drawn = draw(space, ground.search().candidates, arm)
-    assert len(drawn) == ground.search().candidates
-    models = together([make(f"c{n}", keys) for n, keys in enumerate(drawn)])
-    arms = {arm: {**ground.search().changes, **models}}
-    study = Study("x", arms, [0], [], False, ground.params)
-    params = load(write_params(tmp_path, study.values(arm, 0)))
-    for n, keys in enumerate(drawn):
+def test_images_of_a_lineage_are_those_that_its_cards_count(chain):
+    """Of a small one: two generations by the method too, and a clean end."""
+    ground = study_lineage.Ground(
+        name="tiny",
+        params=write_params(chain, tiny_values()),
+        changes={},
+        networks=({"network": "small_cnn", "width": 0.25}, {"network": "wide_cnn", "width": 0.25}),
+        space={},
+        unlabelled=store.load("data/prepared/base").num("unlabelled"),
+        budget=12_000,
+        claims=range(1),
+    )
+    keys = {"generations": 2, "end": 3, "beside": True, "sizes": "growing", "init": "teacher"}
+    models = lineage(ground, "mean_teacher", {}, "last", keys)
+    study = Study(
+        "x", {"a": {**ground.search().changes, **models, "final": "last"}}, [0], [], False
+    )
+    values = Study("x", study.arms, [0], [], False, ground.params).values("a", 0)
+    results = run_chain(values)
+    total = sum(results[f"images_seen/{name}"] for name in study_lineage.names(models))
+    assert 0.95 * ground.budget < total <= ground.budget
+
+
+@pytest.mark.parametrize("name", arms())
+def test_every_candidate_is_a_recipe_of_the_budget(tmp_path, name):
+    ground, arm = digits(), arms()[name]
+    assert len(arm.candidates) == 12
+    study = ground.search().study({name: arm}, {name: range(12)}, range(1))
+    for number, candidate in enumerate(study.arms):
+        params = load(write_params(tmp_path, study.values(candidate, 0)))
         total = 0
-        for models in make(f"c{n}", keys).values():
-            for name in models:
-                config = params.config(name)
-                methods = list(config.options.methods.names)
-                student = config.parent is not None
-                recipe = config.training.model_dump()
-                total += config.training.steps * per_step(recipe, methods, student)
-                total += ground.unlabelled * student
-        assert 0.99 * ground.budget < total <= ground.budget
+        for model in study_lineage.names(arm.make("c", arm.candidates[number])):
+            config = params.config(model)
+            methods, student = config.options.methods.names, config.parent is not None
+            recipe, end = config.training, config.options.fine_tune
+            total += recipe.steps * per_step(recipe.model_dump(), methods, student)
+            total += ground.unlabelled * student + (end.steps * recipe.batch_size if end else 0)
+        assert 0.99 * ground.budget < total <= ground.budget, candidate
 
 
 def test_generations_learn_by_the_labels_of_the_one_before():
     keys = {"generations": 3, "noise": "last off", "init": "teacher", "labels.kind": "hard"}
-    made = lineage(digits(), "uda", {"training.num_ops": 1}, "x", keys)
+    made = lineage(digits(), "uda", {"training.num_ops": 1, "size": 1}, "x", keys)
     assert list(made["baselines"]) == ["x-teacher"]
     generations = made["generations"]
     assert [g["teacher"] for g in generations.values()] == ["x-teacher", "x-g1", "x-g2"]
@@ -122,5 +164,16 @@ def test_generations_learn_by_the_labels_of_the_one_before():
     assert [g["training"]["num_ops"] for g in generations.values()] == [1, 1, 0]
     assert {g["labels"]["kind"] for g in generations.values()} == {"hard"}
     assert all(g["methods"] == {} and g["init"] == "teacher" for g in generations.values())
-    beside = lineage(digits(), "uda", {}, "x", {"beside": True})["generations"]["x"]
-    assert beside["methods"] == {"uda": {}}
+    assert {g["network"] for g in generations.values()} == {"wide_cnn"}
+    assert made["baselines"]["x-teacher"]["network"] == "wide_cnn"
+
+
+def test_a_lineage_may_grow_learn_by_its_method_too_and_end_clean():
+    keys = {"generations": 2, "sizes": "growing", "beside": True, "end": 50, "init": "teacher"}
+    made = lineage(digits(), "uda", {}, "x", keys)
+    assert made["baselines"]["x-teacher"]["network"] == "small_cnn"
+    first, last = made["generations"].values()
+    assert first["network"] == last["network"] == "wide_cnn"
+    assert "init" not in first and last["init"] == "teacher"
+    assert first["methods"] == last["methods"] == {"uda": {}}
+    assert "fine_tune" not in first and last["fine_tune"]["steps"] == 50
