@@ -2,10 +2,11 @@
 by one budget, then measured at equal images on seeds that no choice has seen.
 
 Baselines are labels alone (`supervised`) and every semi-supervised method, each with the best of
-as many candidates. From the best method of all, with its settings, two arms go on with as many
+as many candidates. From the best method of all, with its settings, three arms go on with as many
 candidates again: `lineage`, whose first teacher learns by it on a share of the images, with
 generations of its labels (how large a share, how many, with the method beside the labels or not,
-soft or hard labels of how many images, noise, averaging, sizes, a clean end); and `refined`, the
+soft or hard labels of how many images, noise, averaging, sizes, a clean end); `meta`, whose first
+teacher goes on in a pair of Meta Pseudo Labels, with its feedback or without; and `refined`, the
 method by itself, two settings at a time changed. Every forward pass through a network counts: of
 all trainings, in all views, and of labelling.
 
@@ -36,6 +37,7 @@ from benchmarks.search import (
     together,
 )
 from benchmarks.study import Study, run
+from benchmarks.study_meta import images_per_step
 from pipeline.core.yaml_file import read
 
 CANDIDATES = 12
@@ -71,6 +73,17 @@ LINEAGE: Space = {
     "labels.kind": ["soft", "hard"],
     "labels.share": [0.6, 1.0],
     "training.unlabelled_weight": [1.0, 3.0],
+    "training.ema": [0.98, 0.99, 0.995],
+}
+META: Space = {
+    "share": [0.35, 0.5, 0.65],
+    "feedback": ["inner_product", "loss_difference", "none"],
+    "init": ["scratch", "teacher"],
+    "end": [25, 50, 100],
+    "teacher_learning_rate": [0.01, 0.02, 0.05],
+    "uda.threshold": [0.5, 0.7, 0.8],
+    "training.learning_rate": [0.02, 0.05, 0.1],
+    "training.unlabelled_ratio": [3, 5],
     "training.ema": [0.98, 0.99, 0.995],
 }
 ALL_LABELS = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
@@ -116,9 +129,13 @@ class Ground:
     def sized(self, block: Block, images: float) -> Block:
         """The block with as many steps as see so many images, evaluated at the end alone."""
         each = per_step(self.recipe(block), list(block["methods"]), "teacher" in block)
-        steps = max(1, int(images / each))
-        sizes = {"steps": steps, "warmup_steps": min(50, steps // 4), "evaluate_every": steps}
-        return filled(block, {f"training.{key}": value for key, value in sizes.items()})
+        return in_steps(block, int(images / each))
+
+
+def in_steps(block: Block, steps: int) -> Block:
+    """The block with so many steps, evaluated at the end alone."""
+    sizes = {"steps": steps, "warmup_steps": min(50, steps // 4), "evaluate_every": steps}
+    return filled(block, {f"training.{key}": value for key, value in sizes.items()})
 
 
 def per_step(recipe: Mapping[str, Any], methods: Sequence[str], is_student: bool) -> int:
@@ -183,6 +200,31 @@ def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) 
     return {"baselines": {parents[0]: first}, "generations": students}
 
 
+def meta(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> Models:
+    """A first teacher by the method, and a pair of Meta Pseudo Labels that it begins, with a clean
+    end.
+
+    Args:
+        settings: as of `lineage`.
+        keys: of `META`; without any the paper's feedback, a half of the images for the teacher.
+    """
+    teacher = block_of(ground, method, settings)
+    share, end = keys.get("share", 0.5), keys.get("end", 50)
+    size = {key: teacher[key] for key in ("network", "width") if key in teacher}
+    pair = {"teacher": f"{name}-first", **size, "feedback": "loss_difference"}
+    pair["training"] = dict(teacher["training"])
+    pair["fine_tune"] = {"steps": end, "learning_rate": 0.01, "image_size": 0}
+    pair = filled(pair, {key: v for key, v in keys.items() if key not in ("share", "end")})
+    recipe = ground.recipe(pair)
+    left = (1 - share) * ground.budget - end * recipe["batch_size"]
+    each = images_per_step(recipe["batch_size"], recipe["unlabelled_ratio"], pair["feedback"])
+    first = ground.sized(teacher, share * ground.budget)
+    return {
+        "baselines": {f"{name}-first": first},
+        "meta_pseudo_labels": {name: in_steps(pair, int(left / each))},
+    }
+
+
 def baselines(ground: Ground) -> dict[str, Arm]:
     """Of every method, what is searched of it and its recipe."""
     return {
@@ -206,6 +248,7 @@ def second_round(ground: Ground, method: str, settings: Keys) -> dict[str, Arm]:
         "lineage": Arm(
             partial(lineage, ground, method, settings), draw(LINEAGE, CANDIDATES, "lineage")
         ),
+        "meta": Arm(partial(meta, ground, method, settings), draw(META, CANDIDATES, "meta")),
         "refined": Arm(
             partial(baseline, ground, method), around(settings, space, CANDIDATES, "refined")
         ),
