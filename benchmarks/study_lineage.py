@@ -40,7 +40,7 @@ from benchmarks.study import Study, run
 from benchmarks.study_meta import images_per_step
 from pipeline.core.yaml_file import read
 
-CANDIDATES = 12
+CANDIDATES = 10
 VIEWS = {"pseudo_label": 1}  # of the unlabelled images, else 2
 OWN_VIEWS = {"mean_teacher": 1}  # of the labelled images besides
 CONSISTENCY = {"align": ["none", "uniform"], "weight": [0.5, 1.0, 2.0, 4.0]}
@@ -274,7 +274,7 @@ def digits() -> Ground:
             "training.labelled_view": ["weak", "strong"],
         },
         unlabelled=860,
-        budget=240_000,
+        budget=120_000,
         claims=range(700, 720),
     )
 
