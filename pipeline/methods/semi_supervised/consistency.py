@@ -127,7 +127,7 @@ class Consistency(Method, ABC):
         if "align" not in self.state:
             self.state["align"] = weak.new_zeros(weak.shape[1])
         sums, momentum = self.state["align"], self.options.align_momentum
-        sums.mul_(momentum).add_(weak.softmax(1).mean(0), alpha=1 - momentum)
+        sums.mul_(momentum).add_(weak.softmax(1).mean(0))
         means = sums[self.own].clamp_min(torch.finfo(sums.dtype).tiny)
         shares = torch.ones_like(sums)
         shares[self.own] = means / means.mean()
