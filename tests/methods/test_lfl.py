@@ -49,7 +49,7 @@ def test_in_a_task_features_stay_nearer_and_old_heads_as_they_are(chain):
     with_tasks(chain, t1=free, t2=recipe)
     learn_tasks("t1", "t2")
     base, _ = checkpoint.load("models/g2")
-    images, far = torch.from_numpy(store.load("data/prepared/t1").array("val")), []
+    images, far = torch.from_numpy(store.load("data/prepared/t1").array("val").copy()), []
     with torch.no_grad():
         for name in ("t1", "t2"):
             made, _ = checkpoint.load(f"models/{name}")
