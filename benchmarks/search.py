@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -126,18 +125,6 @@ def around(keys: Keys, space: Space, num: int, name: str) -> list[Keys]:
         for _ in range(20 * num)
     ]
     return _different(keys, *others)[:num]
-
-
-def filled(block: Keys, *changes: Keys) -> Block:
-    """A block with values at dotted keys, later ones before earlier ones."""
-    results = deepcopy(dict(block))
-    for key, value in (item for keys in changes for item in keys.items()):
-        *path, last = key.split(".")
-        inner = results
-        for part in path:
-            inner = inner.setdefault(part, {})
-        inner[last] = deepcopy(value)
-    return results
 
 
 def together(arms: Iterable[Models]) -> Models:

@@ -130,16 +130,23 @@ def _result(job: Future, pool: ProcessPoolExecutor) -> dict[str, float]:
 
 def changed(values: dict, arm: Mapping[str, Any], seed: int, test: bool) -> dict:
     """The values of an arm at a seed."""
-    for key, value in {**arm, "seed": seed, "data.seed": seed, "report.test": test}.items():
+    return filled(values, arm, {"seed": seed, "data.seed": seed, "report.test": test})
+
+
+def filled(block: Mapping[str, Any], *changes: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a block with values at dotted keys, later ones before earlier ones; `DROP` removes
+    the key."""
+    results = deepcopy(dict(block))
+    for key, value in (item for keys in changes for item in keys.items()):
         *path, last = key.split(".")
-        block = values
+        inner = results
         for part in path:
-            block = block.setdefault(part, {})
+            inner = inner.setdefault(part, {})
         if value is DROP:
-            del block[last]
+            del inner[last]
         else:
-            block[last] = deepcopy(value)  # else a later key would change it in every arm
-    return values
+            inner[last] = deepcopy(value)  # else a later key would change it in every arm
+    return results
 
 
 def chain(values: dict) -> dict[str, float]:

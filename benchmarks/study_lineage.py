@@ -33,10 +33,9 @@ from benchmarks.search import (
     Space,
     around,
     draw,
-    filled,
     together,
 )
-from benchmarks.study import Study, run
+from benchmarks.study import Study, filled, run
 from benchmarks.study_meta import images_per_step
 from pipeline.core.yaml_file import read
 

@@ -10,8 +10,8 @@ from jobs import extension
 from learners import network, setting
 
 from benchmarks import search, study_lineage
-from benchmarks.search import Arm, Chosen, Search, around, draw, filled, highest, together
-from benchmarks.study import Study
+from benchmarks.search import Arm, Chosen, Search, around, draw, highest, together
+from benchmarks.study import Study, filled
 from benchmarks.study import chain as run_chain
 from benchmarks.study_lineage import (
     METHODS,

@@ -38,7 +38,7 @@ TWO_VIEWS = "that two views of an unlabelled image are answered alike"
 
 
 class Consistency(Method, ABC):
-    """What UDA and FixMatch share: where the two views' answers come from. Subclasses say what
+    """What such methods share: where the two views' answers come from. Subclasses say what
     the weak answer asks of the strong one."""
 
     class Options(Block):
