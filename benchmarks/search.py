@@ -57,7 +57,7 @@ class Search:
     changes: Keys
     seeds: range = range(3)
     best: int = 3
-    more: range = range(3, 7)
+    more: range = range(3, 6)
 
     def choose(self, arms: Mapping[str, Arm]) -> dict[str, Chosen]:
         """Run what is missing; of each arm the candidate that did best."""

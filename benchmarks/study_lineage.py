@@ -11,19 +11,24 @@ method by itself, two settings at a time changed. Every forward pass through a n
 all trainings, in all views, and of labelling.
 
 `python -m benchmarks.study_lineage` (`make study-lineage`) continues the search and the claims in
-`results/*lineage_digits.csv` and prints the table. Seeds also split the images into val and test,
+`results/*lineage_digits.csv` and prints the tables; `--figures docs` draws the learning curves
+against images and CPU-minutes. Seeds also split the images into val and test,
 so that val images of one seed are test images of another, the same for all arms.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.continual import Row, cell, difference
+from benchmarks.learning_curves import Curve, along, draw_curves
 from benchmarks.search import (
     Arm,
     Block,
@@ -39,7 +44,9 @@ from benchmarks.study import Study, filled, run
 from benchmarks.study_meta import images_per_step
 from pipeline.core.yaml_file import read
 
-CANDIDATES = 10
+CANDIDATES = 8
+POINTS = 20  # of a learning curve
+PARTS = (0.25, 0.5, 0.75, 1.0)
 VIEWS = {"pseudo_label": 1}  # of the unlabelled images, else 2
 OWN_VIEWS = {"mean_teacher": 1}  # of the labelled images besides
 CONSISTENCY = {"align": ["none", "uniform"], "weight": [0.5, 1.0, 2.0, 4.0]}
@@ -292,12 +299,24 @@ def tuned(ground: Ground) -> dict[str, Models]:
 
 
 def claim(ground: Ground, arms: Mapping[str, Models]) -> Study:
-    """All arms on fresh seeds, test read once; a row a seed."""
+    """All arms on fresh seeds, test read once; a row a seed, with `POINTS` of each learning curve
+    of val."""
     columns = [f"{what}/{arm}" for what in ("acc", "val_acc") for arm in arms]
-    columns += [f"images_seen/{name}" for models in arms.values() for name in names(models)]
-    chain = {**ground.search().changes, **together(arms.values()), "final": "lineage"}
+    every = [name for models in arms.values() for name in names(models)]
+    columns += [f"{what}/{name}" for what in ("images_seen", "cpu_seconds") for name in every]
+    columns += [f"curve/{name}" for name in every]
+    models = {
+        block: {name: often(keys) for name, keys in named.items()}
+        for block, named in together(arms.values()).items()
+    }
+    chain = {**ground.search().changes, **models, "final": "lineage"}
     name = f"lineage_{ground.name}"
     return Study(name, {"default": chain}, ground.claims, columns, True, ground.params)
+
+
+def often(block: Block) -> Block:
+    """The block, evaluated at `POINTS` of its steps or a few more."""
+    return filled(block, {"training.evaluate_every": max(1, block["training"]["steps"] // POINTS)})
 
 
 def names(models: Models) -> list[str]:
@@ -308,20 +327,47 @@ def names(models: Models) -> list[str]:
 def table(rows: Sequence[Row], arms: Mapping[str, Models]) -> str:
     """A line an arm: accuracies, what separates the lineage from it, and images."""
     head = ["%, n = " + str(len(rows)), "test", "val", "lineage - it, test", "thousand images"]
+    head.append("CPU-minutes")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for arm, models in arms.items():
-        seen = {sum(float(row[f"images_seen/{name}"]) for name in names(models)) for row in rows}
+        seen, spent = (
+            [sum(float(row[f"{what}/{name}"]) for name in names(models)) for row in rows]
+            for what in ("images_seen", "cpu_seconds")
+        )
         cells = [cell([float(row[f"{what}/{arm}"]) for row in rows]) for what in ("acc", "val_acc")]
         cells.append("" if arm == "lineage" else difference(rows, "acc/{}", "lineage", arm))
-        lines.append(f"| {arm} | {' | '.join(cells)} | {max(seen) / 1000:.1f} |")
+        cells += [f"{max(seen) / 1000:.1f}", f"{np.mean(spent) / 60:.2f}"]
+        lines.append(f"| {arm} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def on_the_way(curves: Mapping[str, Sequence[Curve]]) -> str:
+    """A line an arm: val accuracy after parts of the images, and of the least CPU-minutes that any
+    arm took; means over seeds."""
+    images = max(curve.images[-1] for of in curves.values() for curve in of)
+    minutes = min(np.mean([c.minutes[-1] for c in of]) for of in curves.values())
+    head = [f"val, % after {part * images / 1000:.0f} thousand" for part in PARTS]
+    head += [f"{part * minutes:.2f} CPU-minutes" for part in PARTS]
+    lines = [f"| | {' | '.join(head)} |", "|---" * (len(head) + 1) + "|"]
+    for arm, of in curves.items():
+        cells = [np.mean([c.at(c.images, part * images) for c in of]) for part in PARTS]
+        cells += [np.mean([c.at(c.minutes, part * minutes) for c in of]) for part in PARTS]
+        lines.append(f"| {arm} | {' | '.join(f'{100 * value:.1f}' for value in cells)} |")
     return "\n".join(lines)
 
 
 def main() -> None:
-    """Run what is missing and print the table."""
+    """Run what is missing, print the tables, draw the curves."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--figures", type=Path, help="a folder to draw into")
+    options = parser.parse_args()
     ground = digits()
     arms = tuned(ground)
-    print(table(run(claim(ground, arms)), arms))
+    rows = run(claim(ground, arms))
+    curves = {arm: [along(row, names(models)) for row in rows] for arm, models in arms.items()}
+    print(table(rows, arms), on_the_way(curves), sep="\n\n")
+    if options.figures:
+        draw_curves(options.figures / f"lineage_{ground.name}.png", curves)
 
 
 if __name__ == "__main__":
