@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.study import Study, mean_interval, run
+from benchmarks.study import CIFAR10_PARAMS, DIGITS_PARAMS, Study, mean_interval, run
 
 Task = Mapping[str, Any]
 Row = dict[str, str]
@@ -99,7 +99,7 @@ def digits(scenario: str) -> Pair:
         "training": {"evaluate_every": 20},
     }
     changes = {"data.classes": ["0", "1", "2", "3", "4"], "data.labels_per_class": 30}
-    return Pair("digits", Path("params.yaml"), changes, task)
+    return Pair("digits", DIGITS_PARAMS, changes, task)
 
 
 CIFAR10 = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -120,11 +120,11 @@ def cifar10(scenario: str, root: Path, steps: int) -> Pair:
         "methods": {},
         "training": {"steps": steps, "batch_size": 64, "evaluate_every": 40},
     }
-    return Pair("cifar10", Path("presets/cifar10-cpu.yaml"), cifar10_base(root, 5), task)
+    return Pair("cifar10", CIFAR10_PARAMS, cifar10_base(root, 5), task)
 
 
 def cifar10_base(root: Path, num_classes: int) -> dict[str, Any]:
-    """Changes of the preset cifar10-cpu: a teacher of the first classes, trained for less long."""
+    """Changes of the params of CIFAR-10: a teacher of the first classes, trained for less long."""
     return {
         "data.root": str(root.resolve()),
         "data.classes": CIFAR10[:num_classes],

@@ -20,6 +20,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.study import DIGITS_PARAMS
 from pipeline.core import files
 from pipeline.core.yaml_file import read
 from pipeline.params.check import load
@@ -63,8 +64,8 @@ def proposed(photos: Path, minutes: float, start: float) -> tuple[dict, dict[str
 
 
 def digits(data: dict) -> dict:
-    """The committed recipe with photos in the place of the digits."""
-    values = read("params.yaml").values | {"data": data, "tasks": {}, "final": "g3"}
+    """The recipe of three generations on the digits with photos in the place of the digits."""
+    values = read(DIGITS_PARAMS).values | {"data": data, "tasks": {}, "final": "g3"}
     return values | {"report": {"test": True, "register": False}}
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.study import mean_interval
+from benchmarks.study import DIGITS_PARAMS, mean_interval
 from pipeline.core import files
 from pipeline.core.yaml_file import read
 from pipeline.labelling.confidence import LARGE, confidence
@@ -91,7 +91,7 @@ def filter_table(measured: np.ndarray) -> str:
 def main() -> None:
     """Train the teachers, print the tables."""
     os.environ |= {"LINEAGE_THREADS": "1", "LINEAGE_TRACKING": "off"}
-    values, before, found, passed = read(Path("params.yaml")).values, Path.cwd(), [], []
+    values, before, found, passed = read(DIGITS_PARAMS).values, Path.cwd(), [], []
     for seed in SEEDS:
         with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
             os.chdir(folder)

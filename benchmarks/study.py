@@ -32,6 +32,9 @@ from pipeline.core.yaml_file import read
 from pipeline.params.schema import Params
 
 PROCESSES = 2
+# what most studies start from: chains of pseudo-labels alone
+DIGITS_PARAMS = Path("benchmarks/params/digits.yaml")
+CIFAR10_PARAMS = Path("benchmarks/params/cifar10.yaml")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Study:
 
     Attributes:
         name: of the study, and of its CSV in `benchmarks/results/`.
-        params: the params.yaml to start from.
+        params: the file to start from, in the form of params.yaml.
         arms: by name, the keys that differ: `{"generations.g1.labels.kind": "hard"}`; a value of
             `DROP` removes the key.
         seeds: each sets `seed` and `data.seed`.
@@ -54,7 +57,7 @@ class Study:
     seeds: Iterable[int]
     columns: list[str]
     test: bool
-    params: Path = Path("params.yaml")
+    params: Path = DIGITS_PARAMS
     arms_first: bool = False
 
     def values(self, arm: str, seed: int) -> dict:

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.continual import CIFAR10, Row, Task, cell, cifar10_base, merged, options
-from benchmarks.study import Study, run
+from benchmarks.study import CIFAR10_PARAMS, Study, run
 
 SEARCH, CLAIMS = range(2), range(100, 105)
 SEARCHED = 2  # tasks
@@ -108,7 +108,7 @@ def study(name: str, images: Path, num: int, arms: Mapping[str, Task], test: boo
         columns += ["acc/teacher", *(f"task_acc/t{num}/{t}" for t in ("base", f"t{num}"))]
     made = {arm: chain(images, num, task) for arm, task in arms.items()}
     seeds = CLAIMS if test else SEARCH
-    return Study(name, made, seeds, columns, test, Path("presets/cifar10-cpu.yaml"))
+    return Study(name, made, seeds, columns, test, CIFAR10_PARAMS)
 
 
 def choose(images: Path) -> dict[str, Task]:

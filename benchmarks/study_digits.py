@@ -33,6 +33,7 @@ def study() -> Study:
     }
     return Study(
         name="study_digits",
+        params=Path("params.yaml"),
         arms={"default": {**without, "report.register": False}},
         seeds=range(600, 620),
         columns=[f"{split}/{name}" for split in ("acc", "val_acc") for name in MODELS]

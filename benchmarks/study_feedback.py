@@ -5,7 +5,7 @@
 row per seed, step, estimator and moving average), draws `docs/feedback.png` and prints means. How h
 and G are measured: `benchmarks/feedback.py`.
 
-A pair trains on the digits of params.yaml: its teacher has learnt the labels, its student begins
+A pair trains on the digits: its teacher has learnt the labels, its student begins
 fresh, `loss_difference` corrects. The pair is frozen at STEPS, and the next BATCHES batches of its
 run are each labelled DRAWS times over, under the momentum of its run and without; fewer batches, by
 plain SGD at RATES.
@@ -46,7 +46,7 @@ from torch import Tensor
 from benchmarks import feedback_picture
 from benchmarks.feedback import CONDITIONS, ESTIMATORS, Found, Setting, measure
 from benchmarks.feedback_picture import RATES, RESULTS
-from benchmarks.study import changed, mean_interval
+from benchmarks.study import DIGITS_PARAMS, changed, mean_interval
 from pipeline.core import files, machine, randomness
 from pipeline.core.machine import Machine
 from pipeline.core.yaml_file import read
@@ -213,7 +213,7 @@ def share(true: Tensor) -> float:
 @contextmanager
 def begun(seed: int) -> Iterator[Run]:
     """A pair before its first step, in a temporary folder with the data and its teacher."""
-    values = changed(read(Path("params.yaml")).values, PAIR, seed, test=False)
+    values = changed(read(DIGITS_PARAMS).values, PAIR, seed, test=False)
     before = os.getcwd()
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):
         os.chdir(folder)

@@ -40,7 +40,7 @@ from benchmarks.search import (
     draw,
     together,
 )
-from benchmarks.study import Study, filled, run
+from benchmarks.study import DIGITS_PARAMS, Study, filled, run
 from benchmarks.study_meta import images_per_step
 from pipeline.core.yaml_file import read
 
@@ -265,7 +265,7 @@ def digits() -> Ground:
     """Eight classes, three labels each."""
     return Ground(
         name="digits",
-        params=Path("params.yaml"),
+        params=DIGITS_PARAMS,
         changes={},
         networks=({"network": "small_cnn"}, {"network": "wide_cnn"}),
         space={

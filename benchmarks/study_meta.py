@@ -4,7 +4,7 @@
 and prints the tables of `benchmarks/RESULTS.md`:
 
 - `meta_digits`: the digits; a pair that begins with a teacher from labels, against two generations;
-- `meta_cifar10`: the preset cifar10-cpu with a pair in the place of its last generation; needs
+- `meta_cifar10`: CIFAR-10 with a pair in the place of the last of three generations; needs
   `--images`, a folder that holds CIFAR-10 as `train/<class>/` and `test/<class>/`.
 
 All that is compared has seen as many images: every forward pass through any network is counted,
@@ -20,11 +20,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.study import DROP, Study, rows, run
+from benchmarks.study import CIFAR10_PARAMS, DROP, Study, rows, run
 from benchmarks.study_noisy_student import (
     DIGITS_IMAGES,
     DIGITS_STEPS,
-    PRESET,
     UDA,
     cifar10,
     differences,
@@ -106,7 +105,7 @@ LAST_GENERATION = 4000 * 64 * 6 + 2 * 41_000
 
 
 def cifar10_pairs(images: Path, seeds: range) -> Study:
-    """The preset with pairs in the place of g3, each with its images."""
+    """Generations with pairs in the place of g3, each with its images."""
     training = {"batch_size": 64, "unlabelled_ratio": 5, "learning_rate": 0.02}
     options = {"teacher": "g2", "init": "teacher", "network": "resnet_9", "width": 0.25}
     options |= {"teacher_learning_rate": 0.02}
@@ -127,7 +126,7 @@ def cifar10_pairs(images: Path, seeds: range) -> Study:
         seeds=seeds,
         columns=columns(("teacher", "g1", "g2", *PAIRS), tuple(PAIRS)),
         test=True,
-        params=PRESET,
+        params=CIFAR10_PARAMS,
     )
 
 

@@ -4,7 +4,7 @@
 `benchmarks/results/` and prints the tables of `benchmarks/RESULTS.md`:
 
 - `noisy_student_digits`: the digits, one arm for each part left out or changed;
-- `noisy_student_cifar10`: the preset cifar10-cpu, with `--images` a folder that holds CIFAR-10 as
+- `noisy_student_cifar10`: CIFAR-10 at 16x16 pixels, with `--images` a folder that holds CIFAR-10 as
   `train/<class>/` and `test/<class>/`; without it that study is left out.
 
 Baselines: `supervised` has the last generation's network and noise, but labels alone, for as many
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.study import Study, mean_interval, paired, rows, run
+from benchmarks.study import CIFAR10_PARAMS, Study, mean_interval, paired, rows, run
 
 FIXMATCH = {"methods": {"fixmatch": {"weight": 1.0, "threshold": 0.95}}}
 UDA = {
@@ -91,7 +91,6 @@ WHAT = ("accuracy", "kept_share")
 
 # --- CIFAR-10 ---------------------------------------------------------------------------------
 
-PRESET = Path("presets/cifar10-cpu.yaml")
 GENERATIONS = ("g1", "g2", "g3")
 # teacher, g1, g2, g3, labelling under two transforms
 CIFAR10_IMAGES = 2500 * 128 + (3000 + 3000 + 4000) * 64 * 6 + 3 * 2 * 41_000
@@ -99,7 +98,7 @@ CIFAR10_STEPS = round(CIFAR10_IMAGES / (64 * 15))  # a step: labelled, weak and 
 
 
 def cifar10(images: Path, seeds: range, test: bool) -> Study:
-    """The preset as it is, and two baselines each by itself."""
+    """The lineage, and two baselines each by itself."""
     common = {"data.root": str(images.resolve()), "report.register": False}
     model = {"network": "resnet_9", "width": 0.25}
     alone = {"generations": {}, "teacher.training": {"steps": 1, "warmup_steps": 0}}
@@ -121,7 +120,7 @@ def cifar10(images: Path, seeds: range, test: bool) -> Study:
         + [f"images_seen/{n}" for n in ("teacher", *GENERATIONS, "supervised", "uda", "fixmatch")]
         + ["seconds"],
         test=test,
-        params=PRESET,
+        params=CIFAR10_PARAMS,
         arms_first=True,
     )
 

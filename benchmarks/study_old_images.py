@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.continual import CIFAR10, Row, Task, difference, merged, options, table
-from benchmarks.study import Study, run
+from benchmarks.study import CIFAR10_PARAMS, Study, run
 
 REPLAY: Task = {"methods": {"replay": {"memory": 2000, "ratio": 4.0, "weight": 2.0}}}
 ARMS: dict[str, Task] = {
@@ -36,7 +36,7 @@ COLUMNS = {
 
 
 def chain(images: Path, labels: int) -> dict[str, Any]:
-    """Changes of the preset cifar10-cpu."""
+    """Changes of the params of CIFAR-10."""
     common = {
         "base": "g1",
         "data": {"root": str(images.resolve())},
@@ -69,8 +69,9 @@ def study(images: Path) -> Study:
     names = [column.format(name) for name in ARMS for column in COLUMNS.values()]
     columns = ["acc/teacher", "acc/g1", *names, "seconds"]
     arms = {name: chain(images, labels) for name, labels in LABELS.items()}
-    params = Path("presets/cifar10-cpu.yaml")
-    return Study("old_images", arms, range(100, 105), columns, True, params, arms_first=True)
+    return Study(
+        "old_images", arms, range(100, 105), columns, True, CIFAR10_PARAMS, arms_first=True
+    )
 
 
 def main() -> None:

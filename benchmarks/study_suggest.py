@@ -7,7 +7,7 @@ stand there are not computed again. A row is a round of an arm at a seed: the mo
 measured on test, asked, and the images that the arm chooses get their true labels, which nobody but
 this study reads. All arms of a seed begin with the same images and models.
 
-- `suggest_digits`: params.yaml with its first generation; 3 labels a class, then 3 rounds of 8;
+- `suggest_digits`: digits and a first generation; 3 labels a class, then 3 rounds of 8;
 - `suggest_cifar10`: 10,000 unlabelled images of 16x16 pixels and one small model, trained for
   seconds; 50 labels a class, then 3 rounds of 250.
 
@@ -33,7 +33,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.study import changed, mean_interval
+from benchmarks.study import CIFAR10_PARAMS, DIGITS_PARAMS, changed, mean_interval
 from pipeline.core import files, randomness
 from pipeline.core.yaml_file import read
 from pipeline.data import store
@@ -95,7 +95,7 @@ def digits() -> Labelling:
     """params.yaml with its first generation."""
     first = {"g1": {"teacher": "teacher", "network": "small_cnn"}}
     changes = {"generations": first, "tasks": {}, "final": "g1", "report.register": False}
-    return Labelling("suggest_digits", Path("params.yaml"), changes, ["teacher", "g1"], 8)
+    return Labelling("suggest_digits", DIGITS_PARAMS, changes, ["teacher", "g1"], 8)
 
 
 def cifar10(images: Path) -> Labelling:
@@ -113,8 +113,7 @@ def cifar10(images: Path) -> Labelling:
         "report.register": False,
     }
     keep = {"unlabelled": 10_000, "val": 500}
-    preset = Path("presets/cifar10-cpu.yaml")
-    return Labelling("suggest_cifar10", preset, changes, ["teacher"], 250, keep)
+    return Labelling("suggest_cifar10", CIFAR10_PARAMS, changes, ["teacher"], 250, keep)
 
 
 # --- the images and who labels them -----------------------------------------------------------
