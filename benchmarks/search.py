@@ -113,8 +113,8 @@ def draw(space: Space, num: int, name: str) -> list[Keys]:
     return _different({}, *({k: v[n] for k, v in columns.items()} for n in range(num - 1)))
 
 
-def around(keys: Keys, space: Space, num: int, name: str) -> list[Keys]:
-    """At most so many: the keys, and changes of two of them at a time.
+def around(make: Make, keys: Keys, space: Space, num: int, name: str) -> list[Keys]:
+    """At most so many that make different models: the keys, and changes of two of them at a time.
 
     Args:
         name: what the draws depend on.
@@ -124,7 +124,9 @@ def around(keys: Keys, space: Space, num: int, name: str) -> list[Keys]:
         {**keys, **{key: rng.choice(list(space[key])) for key in rng.sample(list(space), 2)}}
         for _ in range(20 * num)
     ]
-    return _different(keys, *others)[:num]
+    candidates = [keys, *others]
+    made = [make("c", candidate) for candidate in candidates]
+    return [c for n, c in enumerate(candidates) if made[n] not in made[:n]][:num]
 
 
 def together(arms: Iterable[Models]) -> Models:

@@ -7,8 +7,8 @@ candidates again: `lineage`, whose first teacher learns by it on a share of the 
 generations of its labels (how large a share, how many, with the method beside the labels or not,
 soft or hard labels of how many images, noise, averaging, sizes, a clean end); `meta`, whose first
 teacher goes on in a pair of Meta Pseudo Labels, with its feedback or without; and `refined`, the
-method by itself, two settings at a time changed. Every forward pass through a network counts: of
-all trainings, in all views, and of labelling.
+method by itself, two settings at a time changed, as are those of the other two in a last round.
+Every forward pass through a network counts: of all trainings, in all views, and of labelling.
 
 `python -m benchmarks.study_lineage` (`make study-lineage`) continues the search and the claims in
 `results/*lineage_digits.csv` and prints the tables; `--figures docs` draws the learning curves
@@ -32,7 +32,9 @@ from benchmarks.learning_curves import Curve, along, draw_curves
 from benchmarks.search import (
     Arm,
     Block,
+    Chosen,
     Keys,
+    Make,
     Models,
     Search,
     Space,
@@ -92,6 +94,22 @@ META: Space = {
     "training.unlabelled_ratio": [3, 5],
     "training.ema": [0.98, 0.99, 0.995],
 }
+# beside these two, in the last round
+RECIPE: Space = {
+    "share": [0.2, 0.35, 0.5, 0.65, 0.8],
+    "training.learning_rate": [0.02, 0.05, 0.1],
+    "training.batch_size": [12, 24],
+    "training.unlabelled_ratio": [3, 5, 8],
+    "training.magnitude": [5, 10],
+    "training.num_ops": [1, 2],
+    "training.dropout": [0.0, 0.3],
+    "training.labelled_view": ["weak", "strong"],
+}
+OWN: dict[str, Space] = {
+    "lineage": {**LINEAGE, "labels.share": [0.4, 0.6, 0.8, 1.0]},
+    "meta": {**META, "uda.weight": [0.5, 1.0, 2.0, 4.0]},
+}
+PAIR = {"feedback": "loss_difference", "init": "scratch", "teacher_learning_rate": 0.01}
 ALL_LABELS = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
 CALM = {"training.num_ops": 0, "training.dropout": 0.0}
 
@@ -185,8 +203,9 @@ def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) 
         teacher = {**teacher, **ground.networks[0]}
     else:
         grown = teacher
-    left = ((1 - share) * ground.budget - end * ground.recipe(teacher)["batch_size"]) / num
     own = {key: value for key, value in keys.items() if "." in key}
+    size = ground.recipe(filled(teacher, own))["batch_size"]
+    left = ((1 - share) * ground.budget - end * size) / num
     parents = [f"{name}-teacher", *(f"{name}-g{number}" for number in range(1, num))]
     students = {}
     for number, (child, parent) in enumerate(zip([*parents[1:], name], parents, strict=True), 1):
@@ -217,8 +236,8 @@ def meta(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> 
     teacher = block_of(ground, method, settings)
     share, end = keys.get("share", 0.5), keys.get("end", 50)
     size = {key: teacher[key] for key in ("network", "width") if key in teacher}
-    pair = {"teacher": f"{name}-first", **size, "feedback": "loss_difference"}
-    pair["training"] = dict(teacher["training"])
+    pair = {"teacher": f"{name}-first", **size, **PAIR}
+    pair |= {"uda": {"weight": 1.0, "threshold": 0.6}, "training": dict(teacher["training"])}
     pair["fine_tune"] = {"steps": end, "learning_rate": 0.01, "image_size": 0}
     pair = filled(pair, {key: v for key, v in keys.items() if key not in ("share", "end")})
     recipe = ground.recipe(pair)
@@ -255,10 +274,23 @@ def second_round(ground: Ground, method: str, settings: Keys) -> dict[str, Arm]:
             partial(lineage, ground, method, settings), draw(LINEAGE, CANDIDATES, "lineage")
         ),
         "meta": Arm(partial(meta, ground, method, settings), draw(META, CANDIDATES, "meta")),
-        "refined": Arm(
-            partial(baseline, ground, method), around(settings, space, CANDIDATES, "refined")
-        ),
+        "refined": around_best(partial(baseline, ground, method), settings, space, "refined"),
     }
+
+
+def last_round(second: Mapping[str, Arm], best: Mapping[str, Chosen]) -> dict[str, Arm]:
+    """The two that go on, refined as the best method was."""
+    return {
+        f"{name} refined": around_best(
+            second[name].make, best[name].keys, {**space, **RECIPE}, name
+        )
+        for name, space in OWN.items()
+    }
+
+
+def around_best(make: Make, keys: Keys, space: Space, name: str) -> Arm:
+    """The arm of these keys and of others near them."""
+    return Arm(make, around(make, keys, space, CANDIDATES, name))
 
 
 def digits() -> Ground:
@@ -293,9 +325,11 @@ def tuned(ground: Ground) -> dict[str, Models]:
     one, arms = ground.search(), baselines(ground)
     best = one.choose(arms)
     method = max((name for name in METHODS if name != "supervised"), key=lambda n: best[n].score)
-    further = second_round(ground, method, best[method].keys)
-    best |= one.choose(further)
-    return {name: arm.make(name, best[name].keys) for name, arm in (arms | further).items()}
+    second = second_round(ground, method, best[method].keys)
+    best |= one.choose(second)
+    for name, chosen in one.choose(last_round(second, best)).items():
+        best[name.removesuffix(" refined")] = chosen
+    return {name: arm.make(name, best[name].keys) for name, arm in (arms | second).items()}
 
 
 def claim(ground: Ground, arms: Mapping[str, Models]) -> Study:
