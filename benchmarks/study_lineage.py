@@ -71,16 +71,18 @@ METHODS: dict[str, Space] = {
     "softmatch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "narrowing": [1.0, 2.0, 4.0]},
 }
 LINEAGE: Space = {
-    "share": [0.35, 0.5, 0.65],
-    "generations": [1, 2, 3],
+    "share": [0.35, 0.5, 0.65, 0.8],
+    "generations": [1, 2],
     "beside": [True, False],
     "noise": ["on", "off", "last off"],
     "sizes": ["same", "growing"],
     "end": [0, 50],
     "init": ["scratch", "teacher"],
     "labels.kind": ["soft", "hard"],
-    "labels.share": [0.6, 1.0],
-    "training.unlabelled_weight": [1.0, 3.0],
+    "labels.share": [0.8, 1.0],
+    "training.learning_rate": [0.02, 0.05, 0.1],
+    "training.unlabelled_ratio": [3, 8],
+    "training.unlabelled_weight": [1.0, 3.0, 8.0],
     "training.ema": [0.98, 0.99, 0.995],
 }
 META: Space = {
@@ -106,8 +108,8 @@ RECIPE: Space = {
     "training.labelled_view": ["weak", "strong"],
 }
 OWN: dict[str, Space] = {
-    "lineage": {**LINEAGE, "labels.share": [0.4, 0.6, 0.8, 1.0]},
-    "meta": {**META, "uda.weight": [0.5, 1.0, 2.0, 4.0]},
+    "lineage": {**RECIPE, **LINEAGE},
+    "meta": {**META, **RECIPE, "uda.weight": [0.5, 1.0, 2.0, 4.0]},
 }
 PAIR = {"feedback": "loss_difference", "init": "scratch", "teacher_learning_rate": 0.01}
 ALL_LABELS = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
@@ -124,6 +126,7 @@ class Ground:
         changes: its keys that differ.
         networks: a smaller one and a larger one; the smaller one where nothing is chosen.
         space: what is searched of every model.
+        student: recipe of a generation: most images pseudo-labelled, all of about equal weight.
         unlabelled: images at most; what a labelling costs.
         budget: images of an arm.
         claims: seeds of the claims.
@@ -134,6 +137,7 @@ class Ground:
     changes: Keys
     networks: tuple[Keys, Keys]
     space: Space
+    student: Keys
     unlabelled: int
     budget: int
     claims: range
@@ -204,7 +208,7 @@ def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) 
     else:
         grown = teacher
     own = {key: value for key, value in keys.items() if "." in key}
-    size = ground.recipe(filled(teacher, own))["batch_size"]
+    size = ground.recipe(filled(teacher, ground.student, own))["batch_size"]
     left = ((1 - share) * ground.budget - end * size) / num
     parents = [f"{name}-teacher", *(f"{name}-g{number}" for number in range(1, num))]
     students = {}
@@ -213,6 +217,7 @@ def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) 
         block = filled(
             {**grown, "teacher": parent, "methods": grown["methods"] if keys.get("beside") else {}},
             ALL_LABELS,
+            ground.student,
             own,
             CALM if quiet else {},
         )
@@ -281,9 +286,7 @@ def second_round(ground: Ground, method: str, settings: Keys) -> dict[str, Arm]:
 def last_round(second: Mapping[str, Arm], best: Mapping[str, Chosen]) -> dict[str, Arm]:
     """The two that go on, refined as the best method was."""
     return {
-        f"{name} refined": around_best(
-            second[name].make, best[name].keys, {**space, **RECIPE}, name
-        )
+        f"{name} refined": around_best(second[name].make, best[name].keys, space, name)
         for name, space in OWN.items()
     }
 
@@ -310,6 +313,17 @@ def digits() -> Ground:
             "training.num_ops": [1, 2],
             "training.dropout": [0.0, 0.3],
             "training.labelled_view": ["weak", "strong"],
+        },
+        student={
+            "training.batch_size": 12,
+            "training.unlabelled_ratio": 8,
+            "training.unlabelled_weight": 8.0,
+            "training.learning_rate": 0.1,
+            "training.ema": 0.98,
+            "training.magnitude": 10,
+            "training.num_ops": 2,
+            "training.dropout": 0.3,
+            "training.labelled_view": "strong",
         },
         unlabelled=860,
         budget=120_000,

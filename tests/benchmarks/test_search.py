@@ -152,6 +152,7 @@ def test_images_of_an_arm_are_those_that_its_cards_count(chain, make, keys):
         changes={},
         networks=({"network": "small_cnn", "width": 0.25}, {"network": "wide_cnn", "width": 0.25}),
         space={},
+        student={},
         unlabelled=store.load("data/prepared/base").num("unlabelled"),
         budget=12_000,
         claims=range(1),
@@ -195,7 +196,9 @@ def test_generations_learn_by_the_labels_of_the_one_before():
     generations = made["generations"]
     assert [g["teacher"] for g in generations.values()] == ["x-teacher", "x-g1", "x-g2"]
     assert list(generations) == ["x-g1", "x-g2", "x"]
-    assert [g["training"]["num_ops"] for g in generations.values()] == [1, 1, 0]
+    assert made["baselines"]["x-teacher"]["training"]["num_ops"] == 1  # its settings
+    assert [g["training"]["num_ops"] for g in generations.values()] == [2, 2, 0]
+    assert {g["training"]["unlabelled_weight"] for g in generations.values()} == {8.0}
     assert {g["labels"]["kind"] for g in generations.values()} == {"hard"}
     assert all(g["methods"] == {} and g["init"] == "teacher" for g in generations.values())
     assert {g["network"] for g in generations.values()} == {"wide_cnn"}
