@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks import study_lineage
 from benchmarks.learning_curves import along, draw_curves
-from benchmarks.study_lineage import claim, digits, on_the_way
+from benchmarks.lineage_arms import baseline, digits, lineage
+from benchmarks.study_lineage import claim, on_the_way
 
 
 def row(*accuracies: list[float]) -> dict[str, str]:
@@ -56,8 +57,8 @@ def test_a_picture_is_drawn(tmp_path):
 
 def test_a_claim_reads_test_and_keeps_a_curve_and_costs_of_every_model():
     ground = digits()
-    arms = {"uda": study_lineage.baseline(ground, "uda", "uda", {})}
-    arms["lineage"] = study_lineage.lineage(ground, "uda", {}, "lineage", {})
+    arms = {"uda": baseline(ground, "uda", "uda", {})}
+    arms["lineage"] = lineage(ground, "uda", {}, "lineage", {})
     study = claim(ground, arms)
     steps = arms["uda"]["baselines"]["uda"]["training"]["steps"]
     assert arms["uda"]["baselines"]["uda"]["training"]["evaluate_every"] == steps

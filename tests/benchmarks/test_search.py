@@ -10,12 +10,10 @@ from jobs import extension
 from learners import network, setting
 
 from benchmarks import search, study_lineage
-from benchmarks.search import Arm, Chosen, Search, around, draw, highest, together
-from benchmarks.study import Study, filled
-from benchmarks.study import chain as run_chain
-from benchmarks.study_lineage import (
+from benchmarks.lineage_arms import (
     CANDIDATES,
     METHODS,
+    Ground,
     baselines,
     digits,
     last_round,
@@ -24,6 +22,9 @@ from benchmarks.study_lineage import (
     per_step,
     second_round,
 )
+from benchmarks.search import Arm, Chosen, Search, around, draw, highest, together
+from benchmarks.study import Study, filled
+from benchmarks.study import chain as run_chain
 from pipeline.data import store
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.params.check import load
@@ -146,7 +147,7 @@ def test_images_of_a_step_are_those_that_a_learner_counts(chain, name):
 )
 def test_images_of_an_arm_are_those_that_its_cards_count(chain, make, keys):
     """Of small ones: two generations by the method too, pairs, clean ends."""
-    ground = study_lineage.Ground(
+    ground = Ground(
         name="tiny",
         params=write_params(chain, tiny_values()),
         changes={},

@@ -1,0 +1,307 @@
+"""The arms of the study of lineages: how each is made of keys, and what is searched of it.
+
+All arms of a ground see as many images, see `study_lineage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from benchmarks.search import (
+    Arm,
+    Block,
+    Chosen,
+    Keys,
+    Make,
+    Models,
+    Search,
+    Space,
+    around,
+    draw,
+)
+from benchmarks.study import DIGITS_PARAMS, filled
+from benchmarks.study_meta import images_per_step
+from pipeline.core.yaml_file import read
+
+CANDIDATES = 8
+VIEWS = {"pseudo_label": 1}  # of the unlabelled images, else 2
+OWN_VIEWS = {"mean_teacher": 1}  # of the labelled images besides
+CONSISTENCY = {"align": ["none", "uniform"], "weight": [0.5, 1.0, 2.0, 4.0]}
+METHODS: dict[str, Space] = {
+    "supervised": {},
+    "pseudo_label": {
+        "weight": [0.3, 1.0, 3.0],
+        "threshold": [0.0, 0.7, 0.95],
+        "ramp_steps": [200, 500],
+    },
+    "mean_teacher": {
+        "weight": [1.0, 3.0, 10.0, 30.0],
+        "ramp": [0.0, 0.27, 0.5],
+        "ema_after": [0.99, 0.995, 0.999],
+    },
+    "uda": {**CONSISTENCY, "threshold": [0.5, 0.7, 0.8, 0.9], "temperature": [0.4, 0.7, 1.0]},
+    "fixmatch": {**CONSISTENCY, "threshold": [0.7, 0.8, 0.9, 0.95]},
+    "flexmatch": {**CONSISTENCY, "threshold": [0.7, 0.8, 0.9, 0.95], "warm_up": [True, False]},
+    "freematch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "fairness": [0.0, 0.01, 0.05]},
+    "softmatch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "narrowing": [1.0, 2.0, 4.0]},
+}
+LINEAGE: Space = {
+    "share": [0.35, 0.5, 0.65, 0.8],
+    "generations": [1, 2],
+    "beside": [True, False],
+    "noise": ["on", "off", "last off"],
+    "sizes": ["same", "growing"],
+    "end": [0, 50],
+    "init": ["scratch", "teacher"],
+    "labels.kind": ["soft", "hard"],
+    "labels.share": [0.8, 1.0],
+    "training.learning_rate": [0.02, 0.05, 0.1],
+    "training.unlabelled_ratio": [3, 8],
+    "training.unlabelled_weight": [1.0, 3.0, 8.0],
+    "training.ema": [0.98, 0.99, 0.995],
+}
+META: Space = {
+    "share": [0.35, 0.5, 0.65],
+    "feedback": ["inner_product", "loss_difference", "none"],
+    "init": ["scratch", "teacher"],
+    "end": [25, 50, 100],
+    "teacher_learning_rate": [0.01, 0.02, 0.05],
+    "uda.threshold": [0.5, 0.7, 0.8],
+    "training.learning_rate": [0.02, 0.05, 0.1],
+    "training.unlabelled_ratio": [3, 5],
+    "training.ema": [0.98, 0.99, 0.995],
+}
+# beside these two, in the last round; the order of keys is part of what is drawn
+RECIPE: Space = {
+    "share": [0.2, 0.35, 0.5, 0.65, 0.8],
+    "training.learning_rate": [0.02, 0.05, 0.1],
+    "training.batch_size": [12, 24],
+    "training.unlabelled_ratio": [3, 5, 8],
+    "training.magnitude": [5, 10],
+    "training.num_ops": [1, 2],
+    "training.dropout": [0.0, 0.3],
+    "training.labelled_view": ["weak", "strong"],
+}
+OWN: dict[str, Space] = {
+    "lineage": {**RECIPE, **LINEAGE},
+    "meta": {**META, "uda.weight": [0.5, 1.0, 2.0, 4.0], **RECIPE},
+}
+PAIR = {"feedback": "loss_difference", "init": "scratch", "teacher_learning_rate": 0.01}
+ALL_LABELS = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
+CALM = {"training.num_ops": 0, "training.dropout": 0.0}
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The images that it is about.
+
+    Attributes:
+        name: what the files of its results are called by.
+        params: to start from, without a lineage.
+        changes: its keys that differ.
+        networks: a smaller one and a larger one; the smaller one where nothing is chosen.
+        space: what is searched of every model.
+        student: recipe of a generation: most images pseudo-labelled, all of about equal weight.
+        unlabelled: images at most; what a labelling costs.
+        budget: images of an arm.
+        claims: seeds of the claims.
+    """
+
+    name: str
+    params: Path
+    changes: Keys
+    networks: tuple[Keys, Keys]
+    space: Space
+    student: Keys
+    unlabelled: int
+    budget: int
+    claims: range
+
+    def search(self) -> Search:
+        """Of every arm. The block `teacher` trains for one step and counts for none of them."""
+        idle = ("generations", "baselines", "meta_pseudo_labels", "tasks")
+        once = {"teacher.training": {"steps": 1, "warmup_steps": 0}, "report.register": False}
+        changes = {**dict.fromkeys(idle, {}), **once, **self.changes}
+        return Search(f"lineage_{self.name}", self.params, changes)
+
+    def recipe(self, block: Block) -> dict[str, Any]:
+        """The recipe of a model."""
+        shared = filled(read(self.params).values, self.changes)["training"]
+        return {**shared, **block["training"]}
+
+    def sized(self, block: Block, images: float) -> Block:
+        """The block with as many steps as see so many images, evaluated at the end alone."""
+        each = per_step(self.recipe(block), list(block["methods"]), "teacher" in block)
+        return in_steps(block, int(images / each))
+
+
+def in_steps(block: Block, steps: int) -> Block:
+    """The block with so many steps, evaluated at the end alone."""
+    sizes = {"steps": steps, "warmup_steps": min(50, steps // 4), "evaluate_every": steps}
+    return filled(block, {f"training.{key}": value for key, value in sizes.items()})
+
+
+def per_step(recipe: Mapping[str, Any], methods: Sequence[str], is_student: bool) -> int:
+    """Images of a step: labelled ones, pseudo-labelled ones, and the methods' views."""
+    labelled = recipe["batch_size"]
+    unlabelled = max(1, round(labelled * recipe["unlabelled_ratio"]))
+    views = sum(VIEWS.get(name, 2) for name in methods) + is_student
+    own = sum(OWN_VIEWS.get(name, 0) for name in methods)
+    return labelled * (1 + own) + unlabelled * views
+
+
+def block_of(ground: Ground, method: str, keys: Keys) -> Block:
+    """A model's block, of keys of its own and, behind `method.`, of the method."""
+    options = {k.removeprefix("method."): v for k, v in keys.items() if k.startswith("method.")}
+    own = {key: value for key, value in keys.items() if not key.startswith("method.")}
+    methods = {} if method == "supervised" else {method: options}
+    size = ground.networks[own.pop("size", 0)]
+    return filled({**size, "methods": methods, "training": {}}, own)
+
+
+def baseline(ground: Ground, method: str, name: str, keys: Keys) -> Models:
+    """A model by that method alone, on all of the budget."""
+    return {"baselines": {name: ground.sized(block_of(ground, method, keys), ground.budget)}}
+
+
+def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> Models:
+    """A first teacher by the method, and generations of its labels, together on the budget.
+
+    Args:
+        settings: of the method and its recipe, as they were chosen for it alone.
+        keys: of `LINEAGE`; without any it is a half of the images, then one generation from
+            scratch, with noise, by soft labels of all images and no others.
+    """
+    teacher = block_of(ground, method, settings)
+    grown = {**teacher, **ground.networks[1]}
+    num, share, end = keys.get("generations", 1), keys.get("share", 0.5), keys.get("end", 0)
+    if keys.get("sizes") == "growing":
+        teacher = {**teacher, **ground.networks[0]}
+    else:
+        grown = teacher
+    own = {key: value for key, value in keys.items() if "." in key}
+    size = ground.recipe(filled(teacher, ground.student, own))["batch_size"]
+    left = ((1 - share) * ground.budget - end * size) / num
+    parents = [f"{name}-teacher", *(f"{name}-g{number}" for number in range(1, num))]
+    students = {}
+    for number, (child, parent) in enumerate(zip([*parents[1:], name], parents, strict=True), 1):
+        quiet = keys.get("noise") == "off" or (keys.get("noise") == "last off" and number == num)
+        block = filled(
+            {**grown, "teacher": parent, "methods": grown["methods"] if keys.get("beside") else {}},
+            ALL_LABELS,
+            ground.student,
+            own,
+            CALM if quiet else {},
+        )
+        if keys.get("init") == "teacher" and (number > 1 or grown == teacher):
+            block["init"] = "teacher"
+        if end and number == num:
+            block["fine_tune"] = {"steps": end, "learning_rate": 0.01, "image_size": 0}
+        students[child] = ground.sized(block, left - ground.unlabelled)
+    first = ground.sized(teacher, share * ground.budget)
+    return {"baselines": {parents[0]: first}, "generations": students}
+
+
+def meta(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> Models:
+    """A first teacher by the method, and a pair of Meta Pseudo Labels that it begins, with a clean
+    end.
+
+    Args:
+        settings: as of `lineage`.
+        keys: of `META`; without any the paper's feedback, a half of the images for the teacher.
+    """
+    teacher = block_of(ground, method, settings)
+    share, end = keys.get("share", 0.5), keys.get("end", 50)
+    size = {key: teacher[key] for key in ("network", "width") if key in teacher}
+    pair = {"teacher": f"{name}-first", **size, **PAIR}
+    pair |= {"uda": {"weight": 1.0, "threshold": 0.6}, "training": dict(teacher["training"])}
+    pair["fine_tune"] = {"steps": end, "learning_rate": 0.01, "image_size": 0}
+    pair = filled(pair, {key: v for key, v in keys.items() if key not in ("share", "end")})
+    recipe = ground.recipe(pair)
+    left = (1 - share) * ground.budget - end * recipe["batch_size"]
+    each = images_per_step(recipe["batch_size"], recipe["unlabelled_ratio"], pair["feedback"])
+    first = ground.sized(teacher, share * ground.budget)
+    return {
+        "baselines": {f"{name}-first": first},
+        "meta_pseudo_labels": {name: in_steps(pair, int(left / each))},
+    }
+
+
+def baselines(ground: Ground) -> dict[str, Arm]:
+    """Of every method, what is searched of it and its recipe."""
+    return {
+        method: Arm(partial(baseline, ground, method), draw(space, CANDIDATES, method))
+        for method, space in spaces(ground).items()
+    }
+
+
+def spaces(ground: Ground) -> dict[str, Space]:
+    """Of every method."""
+    return {
+        method: {**ground.space, **{f"method.{key}": values for key, values in options.items()}}
+        for method, options in METHODS.items()
+    }
+
+
+def second_round(ground: Ground, method: str, settings: Keys) -> dict[str, Arm]:
+    """What goes on from the best method and its settings."""
+    space = spaces(ground)[method]
+    return {
+        "lineage": Arm(
+            partial(lineage, ground, method, settings), draw(LINEAGE, CANDIDATES, "lineage")
+        ),
+        "meta": Arm(partial(meta, ground, method, settings), draw(META, CANDIDATES, "meta")),
+        "refined": around_best(partial(baseline, ground, method), settings, space, "refined"),
+    }
+
+
+def last_round(second: Mapping[str, Arm], best: Mapping[str, Chosen]) -> dict[str, Arm]:
+    """The two that go on, refined as the best method was."""
+    return {
+        f"{name} refined": around_best(second[name].make, best[name].keys, space, name)
+        for name, space in OWN.items()
+    }
+
+
+def around_best(make: Make, keys: Keys, space: Space, name: str) -> Arm:
+    """The arm of these keys and of others near them."""
+    return Arm(make, around(make, keys, space, CANDIDATES, name))
+
+
+def digits() -> Ground:
+    """Eight classes, three labels each."""
+    return Ground(
+        name="digits",
+        params=DIGITS_PARAMS,
+        changes={},
+        networks=({"network": "small_cnn"}, {"network": "wide_cnn"}),
+        space={
+            "size": [0, 1],
+            "training.learning_rate": [0.02, 0.05, 0.1],
+            "training.batch_size": [12, 24],
+            "training.unlabelled_ratio": [3, 5, 8],
+            "training.ema": [0.98, 0.99, 0.995],
+            "training.magnitude": [5, 10],
+            "training.num_ops": [1, 2],
+            "training.dropout": [0.0, 0.3],
+            "training.labelled_view": ["weak", "strong"],
+        },
+        student={
+            "training.batch_size": 12,
+            "training.unlabelled_ratio": 8,
+            "training.unlabelled_weight": 8.0,
+            "training.learning_rate": 0.1,
+            "training.ema": 0.98,
+            "training.magnitude": 10,
+            "training.num_ops": 2,
+            "training.dropout": 0.3,
+            "training.labelled_view": "strong",
+        },
+        unlabelled=860,
+        budget=120_000,
+        claims=range(700, 720),
+    )
