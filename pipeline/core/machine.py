@@ -105,10 +105,10 @@ def device(machine: Machine):
 def configure(machine: Machine, network, pixels: int) -> Callable[[], AbstractContextManager]:
     """Set threads, memory layout and number format for a network on its device.
 
-    All but toy networks get bf16 autocast and channels_last where the hardware has fast bf16, and
-    two threads where that leaves a core to others; large ones get all cores. What is chosen depends
-    on nothing but the hardware, the network and the size of its images: the same run gives the same
-    bytes again.
+    All but toy networks get bf16 autocast where the hardware has fast bf16, channels_last there and
+    on a CPU, and two threads where that leaves a core to others; large ones get all cores. What is
+    chosen depends on nothing but the hardware, the network and the size of its images: the same run
+    gives the same bytes again.
 
     Args:
         pixels: of a channel of the images that the network sees.
@@ -123,9 +123,11 @@ def configure(machine: Machine, network, pixels: int) -> Callable[[], AbstractCo
     wanted = machine.dtype == "bfloat16"
     if machine.dtype == "auto":
         wanted = work >= MEDIUM and _fast_bf16(device)
-    if not wanted or (device.type == "cpu" and pixels < _fewest_pixels(network)):
+    wanted = wanted and (device.type != "cpu" or pixels >= _fewest_pixels(network))
+    if wanted or (device.type == "cpu" and work >= MEDIUM):
+        network.to(memory_format=torch.channels_last)
+    if not wanted:
         return nullcontext
-    network.to(memory_format=torch.channels_last)
     return partial(torch.autocast, device.type, torch.bfloat16)
 
 

@@ -140,12 +140,13 @@ def test_bf16_is_not_used_where_maps_would_shrink_to_a_pixel_too_early(monkeypat
                 assert torch.is_autocast_enabled("cpu") is expected
 
 
-def test_the_default_networks_have_bf16_and_leave_a_core(monkeypatch):
-    monkeypatch.setattr(machine, "_fast_bf16", lambda _: True)
+@pytest.mark.parametrize("fast", [True, False])
+def test_the_default_networks_have_channels_last_and_leave_a_core(monkeypatch, fast):
+    monkeypatch.setattr(machine, "_fast_bf16", lambda _: fast)
     monkeypatch.setattr(machine, "cores", lambda: 2)
     for name in ("small_cnn", "wide_cnn"):
         network = Classifier(NETWORKS[name].build(1, 1.0, 0.0), {"base": 8}, [0.5], [0.5])
         with machine.configure(Machine(), network, 8 * 8)():
-            assert torch.get_num_threads() == 1 and torch.is_autocast_enabled("cpu")
+            assert torch.get_num_threads() == 1 and torch.is_autocast_enabled("cpu") is fast
         (weight, *_) = (w for w in network.parameters() if w.ndim == 4 and w.shape[1] > 1)
         assert weight.is_contiguous(memory_format=torch.channels_last)
