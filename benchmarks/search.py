@@ -23,6 +23,7 @@ Keys = Mapping[str, Any]  # values by dotted key
 Space = Mapping[str, Sequence[Any]]  # choices by dotted key
 Models = dict[str, dict[str, Block]]  # by name, by the block of params.yaml that they stand in
 Make = Callable[[str, Keys], Models]  # an arm's models; the one that counts has the name given
+NAME = "c"  # of the model that counts, whatever the arm
 
 
 class Arm(NamedTuple):
@@ -79,22 +80,23 @@ class Search:
     ) -> Study:
         """The candidates of these numbers, an arm of the study each."""
         chains = {
-            f"{name} {n}": {**self.changes, **arms[name].make("c", arms[name].candidates[n])}
+            f"{name} {n}": {**self.changes, **arms[name].make(NAME, arms[name].candidates[n])}
             for name, of in numbers.items()
             for n in of
         }
-        chains = {name: {**chain, "final": "c"} for name, chain in chains.items()}
-        columns = ["val_acc/c", "images_seen/c", "seconds"]
+        chains = {name: {**chain, "final": NAME} for name, chain in chains.items()}
+        columns = [f"val_acc/{NAME}", f"images_seen/{NAME}", "seconds"]
         return Study(f"tune_{self.name}", chains, seeds, columns, False, self.params)
 
     def _scores(
         self, arms: Mapping[str, Arm], numbers: Mapping[str, Iterable[int]], seeds: range
     ) -> dict[str, dict[int, list[float]]]:
-        table = [row for row in run(self.study(arms, numbers, seeds)) if int(row["seed"]) in seeds]
+        scores = {
+            (row["arm"], int(row["seed"])): float(row[f"val_acc/{NAME}"])
+            for row in run(self.study(arms, numbers, seeds))
+        }
         return {
-            name: {
-                n: [float(r["val_acc/c"]) for r in table if r["arm"] == f"{name} {n}"] for n in of
-            }
+            name: {n: [scores[f"{name} {n}", seed] for seed in seeds] for n in of}
             for name, of in numbers.items()
         }
 
@@ -125,17 +127,8 @@ def around(make: Make, keys: Keys, space: Space, num: int, name: str) -> list[Ke
         for _ in range(20 * num)
     ]
     candidates = [keys, *others]
-    made = [make("c", candidate) for candidate in candidates]
+    made = [make(NAME, candidate) for candidate in candidates]
     return [c for n, c in enumerate(candidates) if made[n] not in made[:n]][:num]
-
-
-def together(arms: Iterable[Models]) -> Models:
-    """The models of several arms in one params.yaml."""
-    blocks: Models = {}
-    for models in arms:
-        for block, named in models.items():
-            blocks.setdefault(block, {}).update(named)
-    return blocks
 
 
 def highest(scores: Mapping[int, Sequence[float]], num: int) -> list[int]:

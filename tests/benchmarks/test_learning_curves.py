@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks import study_lineage
 from benchmarks.learning_curves import along, draw_curves
-from benchmarks.lineage_arms import baseline, digits, lineage
+from benchmarks.lineage_arms import METHODS, baseline, digits, lineage
+from benchmarks.search import NAME, Chosen, Search
 from benchmarks.study_lineage import claim, on_the_way
 
 
@@ -57,17 +58,101 @@ def test_a_picture_is_drawn(tmp_path):
 
 def test_a_claim_reads_test_and_keeps_a_curve_and_costs_of_every_model():
     ground = digits()
-    arms = {"uda": baseline(ground, "uda", "uda", {})}
-    arms["lineage"] = lineage(ground, "uda", {}, "lineage", {})
+    arms = {
+        "uda": baseline(ground, "uda", NAME, {}),
+        "lineage": lineage(ground, "uda", {}, NAME, {}),
+    }
     study = claim(ground, arms)
-    steps = arms["uda"]["baselines"]["uda"]["training"]["steps"]
-    assert arms["uda"]["baselines"]["uda"]["training"]["evaluate_every"] == steps
-    values = study.values("default", 700)
-    made = values["baselines"]["uda"]["training"]
+    assert list(study.arms) == ["uda", "lineage"] and study.seeds == ground.claims
+    steps = arms["uda"]["baselines"][NAME]["training"]["steps"]
+    assert arms["uda"]["baselines"][NAME]["training"]["evaluate_every"] == steps
+    values = study.values("uda", 700)
+    made = values["baselines"][NAME]["training"]
     assert made["steps"] == steps and made["evaluate_every"] == steps // study_lineage.POINTS
-    assert values["report"]["test"] and values["final"] == "lineage"
-    for name in ("uda", "lineage-teacher", "lineage"):
-        assert {f"{w}/{name}" for w in ("curve", "images_seen", "cpu_seconds")} <= set(
-            study.columns
-        )
-    assert {"acc/uda", "acc/lineage", "val_acc/uda"} <= set(study.columns)
+    assert values["report"]["test"] and values["final"] == NAME and values["generations"] == {}
+    assert set(study.values("lineage", 700)["baselines"]) == {f"{NAME}-teacher"}
+    each = ("curve", "images_seen", "cpu_seconds")
+    wanted = {f"{what}/{name}" for what in each for name in (f"{NAME}-teacher", NAME)}
+    assert {f"acc/{NAME}", f"val_acc/{NAME}"} | wanted == set(study.columns)
+
+
+ARMS = {
+    "uda": {"baselines": {NAME: {}}},
+    "lineage": {"baselines": {"m0": {}}, "generations": {NAME: {}}},
+}
+
+
+def claimed(arm: str, accuracy: float) -> dict[str, str]:
+    """A row of an arm of `ARMS`."""
+    models = [name for named in ARMS[arm].values() for name in named]
+    made = {f"acc/{NAME}": str(accuracy), f"val_acc/{NAME}": str(accuracy / 2)}
+    for key, value in row(*[[accuracy]] * len(models)).items():
+        what, name = key.split("/m")
+        made[f"{what}/{models[int(name)]}"] = value
+    return made
+
+
+def test_a_table_compares_seed_by_seed_and_adds_up_what_an_arm_costs():
+    rows = {
+        "uda": {"1": claimed("uda", 0.5), "2": claimed("uda", 0.7)},
+        "lineage": {
+            seed: claimed("lineage", a) for seed, a in {"1": 0.6, "2": 0.8, "3": 0.1}.items()
+        },
+    }
+    *_, uda, own = study_lineage.table(rows, ARMS).splitlines()
+    assert uda == "| uda | 2 | 60.0 ± 127.1 | 30.0 ± 63.5 | +10.0 ± 0.0 | 1.0 | 0.50 |"
+    assert own.startswith("| lineage | 3 | 50.0 ± ") and own.endswith(" |  | 3.0 | 1.00 |")
+
+
+def test_curves_are_of_the_seeds_that_all_arms_have():
+    rows = {
+        "uda": {"1": claimed("uda", 0.5), "2": claimed("uda", 0.7)},
+        "lineage": {"2": claimed("lineage", 0.8)},
+    }
+    drawn = study_lineage.curves(rows, ARMS)
+    assert [list(curve.accuracy) for curve in drawn["uda"]] == [[0.7]]
+    assert [list(curve.accuracy) for curve in drawn["lineage"]] == [[0.8, 0.8]]
+
+
+def test_what_the_claim_is_about_runs_first(monkeypatch):
+    asked = []
+
+    def run(study):
+        asked.append(list(study.arms))
+        return [{"arm": arm, "seed": "700"} for arm in study.arms]
+
+    monkeypatch.setattr(study_lineage, "run", run)
+    ground = digits()
+    arms = {
+        name: baseline(ground, "uda", NAME, {})
+        for name in ("uda", "lineage", "meta", "refined", "supervised")
+    }
+    rows = study_lineage.claims(ground, arms)
+    assert asked == [["uda", "lineage", "meta", "supervised"], list(arms)]
+    assert rows["refined"] == {"700": {"arm": "refined", "seed": "700"}}
+
+
+@pytest.mark.parametrize("better", [True, False])
+def test_every_arm_is_tuned_and_a_method_that_is_not_refined_stands_once(monkeypatch, better):
+    rounds = []
+
+    def choose(self, arms):
+        rounds.append(list(arms))
+        keys = {"refined": {"training.learning_rate": 0.3}} if better else {}
+        scores = {"softmatch": 0.9, "supervised": 0.95}
+        return {name: Chosen(keys.get(name, {}), scores.get(name, 0.5)) for name in arms}
+
+    monkeypatch.setattr(Search, "choose", choose)
+    arms = study_lineage.tuned(digits())
+    second = ["lineage", "meta", *["refined"] * better]
+    others = [name for name in METHODS if name != "softmatch"]
+    assert rounds == [
+        list(METHODS),
+        ["lineage", "meta", "refined"],
+        ["lineage refined", "meta refined"],
+    ]
+    assert list(arms) == ["softmatch", *second, *others]
+    assert arms["softmatch"]["baselines"][NAME]["methods"] == {"softmatch": {}}
+    assert "softmatch" in arms["lineage"]["baselines"][f"{NAME}-teacher"]["methods"]
+    if better:
+        assert arms["refined"]["baselines"][NAME]["training"]["learning_rate"] == 0.3

@@ -22,7 +22,7 @@ from benchmarks.lineage_arms import (
     per_step,
     second_round,
 )
-from benchmarks.search import Arm, Chosen, Search, around, draw, highest, together
+from benchmarks.search import Arm, Chosen, Search, around, draw, highest
 from benchmarks.study import Study, filled
 from benchmarks.study import chain as run_chain
 from pipeline.data import store
@@ -102,12 +102,6 @@ def test_a_candidate_is_the_last_model_of_its_own_params(tmp_path):
     arm = Arm(lambda name, keys: {"baselines": {name: dict(keys)}}, [{"a": 1}, {"a": 2}])
     made = Search("x", tmp_path, {"tasks": {}}).study({"arm": arm}, {"arm": [1]}, range(3))
     assert made.arms == {"arm 1": {"tasks": {}, "baselines": {"c": {"a": 2}}, "final": "c"}}
-
-
-def test_arms_are_together_in_one_file():
-    one = {"baselines": {"a-teacher": {}}, "generations": {"a": {}}}
-    made = together([one, {"baselines": {"b": {}}}])
-    assert made == {"baselines": {"a-teacher": {}, "b": {}}, "generations": {"a": {}}}
 
 
 def arms() -> dict[str, Arm]:
