@@ -23,11 +23,10 @@ from benchmarks.search import (
     around,
     draw,
 )
-from benchmarks.study import DIGITS_PARAMS, filled
+from benchmarks.study import CIFAR10_PARAMS, DIGITS_PARAMS, filled
 from benchmarks.study_meta import images_per_step
 from pipeline.core.yaml_file import read
 
-CANDIDATES = 8
 VIEWS = {"pseudo_label": 1}  # of the unlabelled images, else 2
 OWN_VIEWS = {"mean_teacher": 1}  # of the labelled images besides
 CONSISTENCY = {"align": ["none", "uniform"], "weight": [0.5, 1.0, 2.0, 4.0]}
@@ -49,47 +48,7 @@ METHODS: dict[str, Space] = {
     "freematch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "fairness": [0.0, 0.01, 0.05]},
     "softmatch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "narrowing": [1.0, 2.0, 4.0]},
 }
-LINEAGE: Space = {
-    "share": [0.35, 0.5, 0.65, 0.8],
-    "generations": [1, 2],
-    "beside": [True, False],
-    "noise": ["on", "off", "last off"],
-    "sizes": ["same", "growing"],
-    "end": [0, 50],
-    "init": ["scratch", "teacher"],
-    "labels.kind": ["soft", "hard"],
-    "labels.share": [0.8, 1.0],
-    "training.learning_rate": [0.02, 0.05, 0.1],
-    "training.unlabelled_ratio": [3, 8],
-    "training.unlabelled_weight": [1.0, 3.0, 8.0],
-    "training.ema": [0.98, 0.99, 0.995],
-}
-META: Space = {
-    "share": [0.35, 0.5, 0.65],
-    "feedback": ["inner_product", "loss_difference", "none"],
-    "init": ["scratch", "teacher"],
-    "end": [25, 50, 100],
-    "teacher_learning_rate": [0.01, 0.02, 0.05],
-    "uda.threshold": [0.5, 0.7, 0.8],
-    "training.learning_rate": [0.02, 0.05, 0.1],
-    "training.unlabelled_ratio": [3, 5],
-    "training.ema": [0.98, 0.99, 0.995],
-}
-# beside these two, in the last round; the order of keys is part of what is drawn
-RECIPE: Space = {
-    "share": [0.2, 0.35, 0.5, 0.65, 0.8],
-    "training.learning_rate": [0.02, 0.05, 0.1],
-    "training.batch_size": [12, 24],
-    "training.unlabelled_ratio": [3, 5, 8],
-    "training.magnitude": [5, 10],
-    "training.num_ops": [1, 2],
-    "training.dropout": [0.0, 0.3],
-    "training.labelled_view": ["weak", "strong"],
-}
-OWN: dict[str, Space] = {
-    "lineage": {**RECIPE, **LINEAGE},
-    "meta": {**META, "uda.weight": [0.5, 1.0, 2.0, 4.0], **RECIPE},
-}
+UDA: Space = {"uda.weight": [0.5, 1.0, 2.0, 4.0]}  # of a pair, in the last round
 PAIR = {"feedback": "loss_difference", "init": "scratch", "teacher_learning_rate": 0.01}
 ALL_LABELS = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
 CALM = {"training.num_ops": 0, "training.dropout": 0.0}
@@ -104,10 +63,16 @@ class Ground:
         params: to start from, without a lineage.
         changes: its keys that differ.
         networks: a smaller one and a larger one; the smaller one where nothing is chosen.
-        space: what is searched of every model.
+        space: what is searched of every model; the order of keys is part of what is drawn.
+        lineage: what is searched of generations.
+        meta: what is searched of pairs.
+        recipe_of_both: what is searched of these two besides, in the last round.
         student: recipe of a generation: most images pseudo-labelled, all of about equal weight.
         unlabelled: images at most; what a labelling costs.
         budget: images of an arm.
+        candidates: of an arm.
+        seeds: of each candidate.
+        more: seeds of the best three.
         claims: seeds of the claims.
     """
 
@@ -116,9 +81,15 @@ class Ground:
     changes: Keys
     networks: tuple[Keys, Keys]
     space: Space
+    lineage: Space
+    meta: Space
+    recipe_of_both: Space
     student: Keys
     unlabelled: int
     budget: int
+    candidates: int
+    seeds: range
+    more: range
     claims: range
 
     def search(self) -> Search:
@@ -126,7 +97,8 @@ class Ground:
         idle = ("generations", "baselines", "meta_pseudo_labels", "tasks")
         once = {"teacher.training": {"steps": 1, "warmup_steps": 0}, "report.register": False}
         changes = {**dict.fromkeys(idle, {}), **once, **self.changes}
-        return Search(f"lineage_{self.name}", self.params, changes)
+        name = f"lineage_{self.name}"
+        return Search(name, self.params, changes, seeds=self.seeds, more=self.more)
 
     def recipe(self, block: Block) -> dict[str, Any]:
         """The recipe of a model."""
@@ -173,8 +145,8 @@ def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) 
 
     Args:
         settings: of the method and its recipe, as they were chosen for it alone.
-        keys: of `LINEAGE`; without any it is a half of the images, then one generation from
-            scratch, with noise, by soft labels of all images and no others.
+        keys: of the ground's `lineage`; without any it is a half of the images, then one generation
+            from scratch, with noise, by soft labels of all images and no others.
     """
     teacher = block_of(ground, method, settings)
     grown = {**teacher, **ground.networks[1]}
@@ -201,7 +173,8 @@ def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) 
             block["init"] = "teacher"
         if end and number == num:
             block["fine_tune"] = {"steps": end, "learning_rate": 0.01, "image_size": 0}
-        students[child] = ground.sized(block, left - ground.unlabelled)
+        views = len(keys.get("labels.transforms", ["identity"]))
+        students[child] = ground.sized(block, left - views * ground.unlabelled)
     first = ground.sized(teacher, share * ground.budget)
     return {"baselines": {parents[0]: first}, "generations": students}
 
@@ -212,7 +185,8 @@ def meta(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> 
 
     Args:
         settings: as of `lineage`.
-        keys: of `META`; without any the paper's feedback, a half of the images for the teacher.
+        keys: of the ground's `meta`; without any the paper's feedback, a half of the images for the
+            teacher.
     """
     teacher = block_of(ground, method, settings)
     share, end = keys.get("share", 0.5), keys.get("end", 50)
@@ -234,7 +208,7 @@ def meta(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> 
 def baselines(ground: Ground) -> dict[str, Arm]:
     """Of every method, what is searched of it and its recipe."""
     return {
-        method: Arm(partial(baseline, ground, method), draw(space, CANDIDATES, method))
+        method: Arm(partial(baseline, ground, method), draw(space, ground.candidates, method))
         for method, space in spaces(ground).items()
     }
 
@@ -252,24 +226,35 @@ def second_round(ground: Ground, method: str, settings: Keys) -> dict[str, Arm]:
     space = spaces(ground)[method]
     return {
         "lineage": Arm(
-            partial(lineage, ground, method, settings), draw(LINEAGE, CANDIDATES, "lineage")
+            partial(lineage, ground, method, settings),
+            draw(ground.lineage, ground.candidates, "lineage"),
         ),
-        "meta": Arm(partial(meta, ground, method, settings), draw(META, CANDIDATES, "meta")),
-        "refined": around_best(partial(baseline, ground, method), settings, space, "refined"),
+        "meta": Arm(
+            partial(meta, ground, method, settings), draw(ground.meta, ground.candidates, "meta")
+        ),
+        "refined": around_best(
+            ground, partial(baseline, ground, method), settings, space, "refined"
+        ),
     }
 
 
-def last_round(second: Mapping[str, Arm], best: Mapping[str, Chosen]) -> dict[str, Arm]:
+def last_round(
+    ground: Ground, second: Mapping[str, Arm], best: Mapping[str, Chosen]
+) -> dict[str, Arm]:
     """The two that go on, refined as the best method was."""
+    spaces = {
+        "lineage": {**ground.recipe_of_both, **ground.lineage},
+        "meta": {**ground.meta, **UDA, **ground.recipe_of_both},
+    }
     return {
-        f"{name} refined": around_best(second[name].make, best[name].keys, space, name)
-        for name, space in OWN.items()
+        f"{name} refined": around_best(ground, second[name].make, best[name].keys, space, name)
+        for name, space in spaces.items()
     }
 
 
-def around_best(make: Make, keys: Keys, space: Space, name: str) -> Arm:
+def around_best(ground: Ground, make: Make, keys: Keys, space: Space, name: str) -> Arm:
     """The arm of these keys and of others near them."""
-    return Arm(make, around(make, keys, space, CANDIDATES, name))
+    return Arm(make, around(make, keys, space, ground.candidates, name))
 
 
 def digits() -> Ground:
@@ -290,6 +275,42 @@ def digits() -> Ground:
             "training.dropout": [0.0, 0.3],
             "training.labelled_view": ["weak", "strong"],
         },
+        lineage={
+            "share": [0.35, 0.5, 0.65, 0.8],
+            "generations": [1, 2],
+            "beside": [True, False],
+            "noise": ["on", "off", "last off"],
+            "sizes": ["same", "growing"],
+            "end": [0, 50],
+            "init": ["scratch", "teacher"],
+            "labels.kind": ["soft", "hard"],
+            "labels.share": [0.8, 1.0],
+            "training.learning_rate": [0.02, 0.05, 0.1],
+            "training.unlabelled_ratio": [3, 8],
+            "training.unlabelled_weight": [1.0, 3.0, 8.0],
+            "training.ema": [0.98, 0.99, 0.995],
+        },
+        meta={
+            "share": [0.35, 0.5, 0.65],
+            "feedback": ["inner_product", "loss_difference", "none"],
+            "init": ["scratch", "teacher"],
+            "end": [25, 50, 100],
+            "teacher_learning_rate": [0.01, 0.02, 0.05],
+            "uda.threshold": [0.5, 0.7, 0.8],
+            "training.learning_rate": [0.02, 0.05, 0.1],
+            "training.unlabelled_ratio": [3, 5],
+            "training.ema": [0.98, 0.99, 0.995],
+        },
+        recipe_of_both={
+            "share": [0.2, 0.35, 0.5, 0.65, 0.8],
+            "training.learning_rate": [0.02, 0.05, 0.1],
+            "training.batch_size": [12, 24],
+            "training.unlabelled_ratio": [3, 5, 8],
+            "training.magnitude": [5, 10],
+            "training.num_ops": [1, 2],
+            "training.dropout": [0.0, 0.3],
+            "training.labelled_view": ["weak", "strong"],
+        },
         student={
             "training.batch_size": 12,
             "training.unlabelled_ratio": 8,
@@ -303,5 +324,84 @@ def digits() -> Ground:
         },
         unlabelled=860,
         budget=120_000,
+        candidates=8,
+        seeds=range(3),
+        more=range(3, 6),
         claims=range(700, 720),
+    )
+
+
+def cifar10(images: Path) -> Ground:
+    """Photographs of 16x16 pixels, 400 labels a class, on less of a budget than the digits' models
+    have for their size: fewer candidates, on fewer seeds.
+
+    Args:
+        images: a folder with `train/<class>/` and `test/<class>/`.
+    """
+    network = {"network": "resnet_9", "width": 0.25}
+    rates = [0.05, 0.1, 0.2]
+    return Ground(
+        name="cifar10",
+        params=CIFAR10_PARAMS,
+        changes={"data.root": str(images.resolve()), "labels.transforms": ["identity"]},
+        networks=(network, network),
+        space={
+            "training.learning_rate": rates,
+            "training.batch_size": [32, 64, 128],
+            "training.unlabelled_ratio": [1, 3, 5],
+            "training.ema": [0.98, 0.99, 0.995],
+            "training.magnitude": [5, 10],
+            "training.num_ops": [1, 2],
+            "training.dropout": [0.0, 0.3],
+            "training.labelled_view": ["weak", "strong"],
+            "training.weight_decay": [5e-4, 2e-3],
+        },
+        lineage={
+            "share": [0.3, 0.45, 0.6],
+            "generations": [1, 2],
+            "beside": [True, False],
+            "init": ["scratch", "teacher"],
+            "labels.kind": ["soft", "hard"],
+            "labels.share": [0.8, 1.0],
+            "labels.transforms": [["identity"], ["identity", "flip"]],
+            "training.learning_rate": rates,
+            "training.unlabelled_ratio": [5, 8],
+            "training.unlabelled_weight": [4.0, 8.0],
+            "training.ema": [0.98, 0.99, 0.995],
+        },
+        meta={
+            "share": [0.3, 0.45, 0.6],
+            "feedback": ["inner_product", "loss_difference", "none"],
+            "init": ["scratch", "teacher"],
+            "end": [50, 200],
+            "teacher_learning_rate": [0.01, 0.03, 0.1],
+            "uda.threshold": [0.5, 0.7, 0.8],
+            "training.learning_rate": rates,
+            "training.unlabelled_ratio": [3, 5],
+            "training.ema": [0.98, 0.99, 0.995],
+        },
+        recipe_of_both={
+            "training.magnitude": [5, 10],
+            "training.num_ops": [1, 2],
+            "training.dropout": [0.0, 0.3],
+            "training.labelled_view": ["weak", "strong"],
+            "training.weight_decay": [5e-4, 2e-3],
+        },
+        student={
+            "training.batch_size": 64,
+            "training.unlabelled_ratio": 5,
+            "training.unlabelled_weight": 4.0,
+            "training.learning_rate": 0.1,
+            "training.ema": 0.99,
+            "training.magnitude": 10,
+            "training.num_ops": 2,
+            "training.dropout": 0.3,
+            "training.labelled_view": "strong",
+        },
+        unlabelled=41_000,
+        budget=600_000,
+        candidates=6,
+        seeds=range(1),
+        more=range(1, 2),
+        claims=range(720, 723),
     )

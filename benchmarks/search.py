@@ -49,16 +49,16 @@ class Search:
         params: to start from.
         changes: its keys that differ, whatever the arm.
         seeds: of each candidate.
-        best: how many candidates of an arm go on.
-        more: the seeds of these.
+        more: of the best candidates.
+        best: how many candidates of an arm these are.
     """
 
     name: str
     params: Path
     changes: Keys
-    seeds: range = range(3)
+    seeds: range
+    more: range
     best: int = 3
-    more: range = range(3, 6)
 
     def choose(self, arms: Mapping[str, Arm]) -> dict[str, Chosen]:
         """Run what is missing; of each arm the candidate that did best."""

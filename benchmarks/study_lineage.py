@@ -11,9 +11,11 @@ the method by itself, two settings at a time changed, as are those of the other 
 Every forward pass through a network counts: of all trainings, in all views, and of labelling.
 
 `python -m benchmarks.study_lineage` (`make study-lineage`) continues the search and the claims in
-`results/*lineage_digits.csv` and prints the tables; `--figures docs` draws the learning curves
-against images and CPU-minutes. Seeds also split the images into val and test,
-so that val images of one seed are test images of another, the same for all arms.
+`results/*lineage_digits.csv` and prints the tables; with `--images <CIFAR-10>`, a folder that holds
+`train/<class>/` and `test/<class>/`, it is about these images and `results/*lineage_cifar10.csv`.
+`--figures docs` draws the learning curves against images and CPU-minutes. Seeds also split the
+digits into val and test, so that val images of one seed are test images of another, the same for
+all arms.
 """
 
 from __future__ import annotations
@@ -26,7 +28,15 @@ import numpy as np
 
 from benchmarks.continual import Row, cell
 from benchmarks.learning_curves import Curve, along, draw_curves
-from benchmarks.lineage_arms import METHODS, Ground, baselines, digits, last_round, second_round
+from benchmarks.lineage_arms import (
+    METHODS,
+    Ground,
+    baselines,
+    cifar10,
+    digits,
+    last_round,
+    second_round,
+)
 from benchmarks.search import NAME, Block, Models
 from benchmarks.study import Study, filled, run
 
@@ -43,7 +53,7 @@ def tuned(ground: Ground) -> dict[str, Models]:
     method = max((name for name in METHODS if name != "supervised"), key=lambda n: best[n].score)
     second = second_round(ground, method, best[method].keys)
     best |= one.choose(second)
-    for name, chosen in one.choose(last_round(second, best)).items():
+    for name, chosen in one.choose(last_round(ground, second, best)).items():
         best[name.removesuffix(" refined")] = chosen
     made = {name: arm.make(NAME, best[name].keys) for name, arm in (second | arms).items()}
     if made["refined"] == made[method]:
@@ -137,8 +147,9 @@ def main() -> None:
     """Run what is missing, print the tables, draw the curves."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--figures", type=Path, help="a folder to draw into")
+    parser.add_argument("--images", type=Path, help="CIFAR-10 as train/<class>/, test/<class>/")
     options = parser.parse_args()
-    ground = digits()
+    ground = cifar10(options.images) if options.images else digits()
     arms = tuned(ground)
     rows = claims(ground, arms)
     drawn = curves(rows, arms)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,22 +38,59 @@ from pipeline.training.learner import Learner
 from pipeline.training.recipe import Training
 
 LABELLED, UNLABELLED, VAL, TEST, NOISE = 3, 1000, 1000, 1000, 0.1
-STEPS, BATCH, HIDDEN, RATE = 1000, 256, 64, 0.01
 JITTER = {"labelled": 0.2, "pseudo": 0.1}
 JITTER_OF_PAIR = {"labelled": 0.05, "unlabelled": 0.1, "weak": 0.0}
-CONSISTENCY, WEAK = 20.0, 0.1  # weights of the teacher's loss
-RATE_BY_FEEDBACK = 0.001  # of a teacher that has nothing else; RATE is too much
+WEAK = 0.1  # weight of the teacher's consistency loss where it has little
+RATE_BY_FEEDBACK = 0.001  # of a teacher that has nothing else; the other is too much
+
+
+@dataclass(frozen=True)
+class Toy:
+    """Network and recipe of every arm.
+
+    Attributes:
+        units: of each of two hidden layers.
+        activation: behind them, of `torch.nn`.
+        optimizer: of params.yaml.
+        rate: at its peak.
+        constant: whether the rate stays there.
+        steps: of every network.
+        batch: unlabelled points of a step.
+        scale: of the teacher's correction.
+        consistency: weight of the teacher's loss.
+        wait: part of the steps in which the teacher alone learns.
+    """
+
+    units: int = 64
+    activation: str = "ReLU"
+    optimizer: str = "adamw"
+    rate: float = 0.01
+    constant: bool = False
+    steps: int = 1000
+    batch: int = 256
+    scale: str = "mean"
+    consistency: float = 20.0
+    wait: float = 0.25
+
+    @property
+    def recipe(self) -> Training:
+        """A rate stays constant in the beginning of a schedule that is far longer."""
+        steps = self.steps * (1000 if self.constant else 1)
+        changes = {"optimizer": self.optimizer, "learning_rate": self.rate, "steps": steps}
+        changes |= {"warmup_steps": 0, "clip_norm": 0.0, "label_smoothing": 0.0, "dropout": 0.0}
+        changes |= {"weight_decay": 1e-4, "ema": 0.0, "train": "all"}
+        return load().training.model_copy(update=changes)
 
 
 class Points(nn.Module):
     """Two hidden layers for points (N, 2, 1, 1): images of one pixel with x and y as channels."""
 
-    num_features = HIDDEN
-
-    def __init__(self):
+    def __init__(self, units: int, activation: str):
         super().__init__()
+        self.num_features = units
         self.layers = nn.Sequential(
-            nn.Flatten(), nn.Linear(2, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, HIDDEN), nn.ReLU()
+            *(nn.Flatten(), nn.Linear(2, units), getattr(nn, activation)()),
+            *(nn.Linear(units, units), getattr(nn, activation)()),
         )
 
     def forward(self, points: Tensor) -> Tensor:
@@ -113,23 +151,17 @@ def says(network: Classifier, points: Tensor) -> Tensor:
 # --- the arms
 
 
-def network(seed: int, name: str) -> Classifier:
+def network(toy: Toy, seed: int, name: str) -> Classifier:
     """Fresh weights; the moons' own mean and spread are known."""
     randomness.seed_torch(seed, name, "init")
-    return Classifier(Points(), {"base": 2}, mean=[0.5, 0.25], std=[0.87, 0.5])
+    backbone = Points(toy.units, toy.activation)
+    return Classifier(backbone, {"base": 2}, mean=[0.5, 0.25], std=[0.87, 0.5])
 
 
-def recipe(steps: int) -> Training:
-    """Of every network."""
-    changes = {"optimizer": "adamw", "learning_rate": RATE, "weight_decay": 1e-4, "steps": steps}
-    changes |= {"warmup_steps": 0, "clip_norm": 0.0, "label_smoothing": 0.0, "dropout": 0.0}
-    return load().training.model_copy(update=changes | {"ema": 0.0, "train": "all"})
-
-
-def train(learner: Learner, streams: dict[str, Stream], seed: int, name: str) -> None:
+def train(learner: Learner, streams: dict[str, Stream], seed: int, name: str, steps: int) -> None:
     """All steps, as the pipeline's loop makes them."""
     batches = Batches(streams, seed=seed, model=name)
-    for step in range(learner.training.steps):
+    for step in range(steps):
         randomness.seed_torch(seed, name, "dropout", step)
         learner.step(batches(step))
 
@@ -140,69 +172,66 @@ def labelled(moons: Moons, size: float) -> Stream:
     return Stream(moons.labelled, targets, 2 * LABELLED, Jitter(size))
 
 
-def supervised(moons: Moons, seed: int, steps: int) -> Classifier:
+def supervised(toy: Toy, moons: Moons, seed: int) -> Classifier:
     """Labels alone."""
-    learner = Learner(network(seed, "teacher"), recipe(steps))
-    train(learner, {"labelled": labelled(moons, JITTER["labelled"])}, seed, "teacher")
+    learner = Learner(network(toy, seed, "teacher"), toy.recipe)
+    streams = {"labelled": labelled(moons, JITTER["labelled"])}
+    train(learner, streams, seed, "teacher", toy.steps)
     return learner.network
 
 
-def student_of(teacher: Classifier, moons: Moons, seed: int, steps: int) -> Classifier:
+def student_of(toy: Toy, teacher: Classifier, moons: Moons, seed: int) -> Classifier:
     """Of its hard pseudo-labels and the labels."""
     targets = torch.eye(2)[says(teacher, moons.unlabelled).argmax(1)]
     streams = {
         "labelled": labelled(moons, JITTER["labelled"]),
-        "pseudo": Stream(moons.unlabelled, targets, BATCH, Jitter(JITTER["pseudo"])),
+        "pseudo": Stream(moons.unlabelled, targets, toy.batch, Jitter(JITTER["pseudo"])),
     }
-    learner = Learner(network(seed, "student"), recipe(steps))
-    train(learner, streams, seed, "student")
+    learner = Learner(network(toy, seed, "student"), toy.recipe)
+    train(learner, streams, seed, "student", toy.steps)
     return learner.network
 
 
 def pair(
-    moons: Moons,
-    seed: int,
-    steps: int,
-    feedback: str = "loss_difference",
-    weight: float = CONSISTENCY,
-    labelled_loss: bool = True,
+    toy: Toy, moons: Moons, seed: int, feedback: str = "loss_difference", labelled_loss: bool = True
 ) -> tuple[Classifier, Classifier]:
     """A student by Meta Pseudo Labels, never fine-tuned on the labels, and its teacher.
 
     Args:
         feedback: `loss_difference` or `none`.
-        weight: of the teacher's consistency loss.
         labelled_loss: whether the teacher has one; else labels reach it by feedback only.
     """
-    uda = Consistency(weight=weight, threshold=0.0, temperature=1.0)
+    uda = Consistency(weight=toy.consistency, threshold=0.0, temperature=1.0)
     options = Options(
         teacher="t",
-        teacher_learning_rate=RATE if labelled_loss else RATE_BY_FEEDBACK,
+        teacher_learning_rate=toy.rate if labelled_loss else RATE_BY_FEEDBACK,
         feedback=feedback,
-        student_wait=steps // 4,
+        student_wait=int(toy.wait * toy.steps),
         uda=uda,
     )
-    student, teacher = network(seed, "student"), network(seed, "teacher")
-    labels = ConsistentTeacher(teacher, recipe(steps), options)
+    if feedback != "none":
+        options = options.model_copy(update={"scale": toy.scale})
+    student, teacher = network(toy, seed, "student"), network(toy, seed, "teacher")
+    labels = ConsistentTeacher(teacher, toy.recipe, options)
     labels.loss_weights["labelled"] = float(labelled_loss)
     kind = PAIRS[options.labels, options.corrected_by]
-    learner = kind(student, recipe(steps), options, labels)
+    learner = kind(student, toy.recipe, options, labels)
     sizes = dict(JITTER_OF_PAIR)
     streams = {"labelled": labelled(moons, sizes.pop("labelled"))}
     for name, size in sizes.items():
-        streams[name] = Stream(moons.unlabelled, None, BATCH, Jitter(size), order="unlabelled")
-    train(learner, streams, seed, "pair")
+        streams[name] = Stream(moons.unlabelled, None, toy.batch, Jitter(size), order="unlabelled")
+    train(learner, streams, seed, "pair", toy.steps)
     return student, teacher
 
 
-def arms(moons: Moons, seed: int, steps: int) -> dict[str, Classifier]:
+def arms(toy: Toy, moons: Moons, seed: int) -> dict[str, Classifier]:
     """The three of the picture, and where the last one's accuracy comes from."""
-    teacher = supervised(moons, seed, steps)
-    student, corrected = pair(moons, seed, steps)
-    untaught, alone = pair(moons, seed, steps, feedback="none")
+    teacher = supervised(toy, moons, seed)
+    student, corrected = pair(toy, moons, seed)
+    untaught, alone = pair(toy, moons, seed, feedback="none")
     return {
         "labels alone": teacher,
-        "pseudo-labels": student_of(teacher, moons, seed, steps),
+        "pseudo-labels": student_of(toy, teacher, moons, seed),
         "Meta Pseudo Labels": student,
         "its teacher": corrected,
         "student, feedback: none": untaught,
@@ -210,16 +239,17 @@ def arms(moons: Moons, seed: int, steps: int) -> dict[str, Classifier]:
     }
 
 
-def feedback_arms(moons: Moons, seed: int, steps: int) -> dict[str, Classifier]:
+def feedback_arms(toy: Toy, moons: Moons, seed: int) -> dict[str, Classifier]:
     """Students of teachers with little or no consistency, with feedback and without."""
+    little, none = replace(toy, consistency=WEAK), replace(toy, consistency=0.0)
     settings = {
-        f"consistency {WEAK}": {"weight": WEAK},
-        "no consistency": {"weight": 0.0},
-        "no consistency, teacher has no labels": {"weight": 0.0, "labelled_loss": False},
+        f"consistency {WEAK}": (little, {}),
+        "no consistency": (none, {}),
+        "no consistency, teacher has no labels": (none, {"labelled_loss": False}),
     }
     return {
-        f"{name}; feedback: {feedback}": pair(moons, seed, steps, feedback, **options)[0]
-        for name, options in settings.items()
+        f"{name}; feedback: {feedback}": pair(one, moons, seed, feedback, **options)[0]
+        for name, (one, options) in settings.items()
         for feedback in ("loss_difference", "none")
     }
 
@@ -262,7 +292,7 @@ def main(arguments: Iterable[str] | None = None) -> dict[str, list[float]]:
     parser.add_argument("--feedback", action="store_true", help="what the feedback is worth")
     parser.add_argument("--val", action="store_true", help="validation draw, seeds 1000 to 1009")
     parser.add_argument("--seeds", type=int, default=10, help="how many, at least 2")
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, default=Toy.steps)
     parser.add_argument("--out", type=Path, default=Path("docs/two_moons.png"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -271,7 +301,7 @@ def main(arguments: Iterable[str] | None = None) -> dict[str, list[float]]:
     table: dict[str, list[float]] = {}
     for seed in range(first, first + options.seeds):
         moons = Moons(seed, split)
-        made = make(moons, seed, options.steps)
+        made = make(Toy(steps=options.steps), moons, seed)
         for name, network in made.items():
             table.setdefault(name, []).append(moons.accuracy(network))
         if seed == first and not options.val and not options.feedback:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from conftest import tiny_values, write_params
@@ -11,10 +12,10 @@ from learners import network, setting
 
 from benchmarks import search, study_lineage
 from benchmarks.lineage_arms import (
-    CANDIDATES,
     METHODS,
     Ground,
     baselines,
+    cifar10,
     digits,
     last_round,
     lineage,
@@ -90,7 +91,7 @@ def test_the_best_of_all_its_seeds_is_chosen(monkeypatch, tmp_path):
 
     monkeypatch.setattr(search, "run", run)
     arm = Arm(lambda name, keys: {"baselines": {name: dict(keys)}}, [{"a": n} for n in range(3)])
-    made = Search("x", tmp_path, {}, range(2), 2, range(2, 4))
+    made = Search("x", tmp_path, {}, range(2), range(2, 4), 2)
     assert made.choose({"arm": arm}) == {"arm": Chosen({"a": 2}, pytest.approx(0.85))}
     assert asked == [
         (False, [0, 1], ["arm 0", "arm 1", "arm 2"]),
@@ -100,14 +101,19 @@ def test_the_best_of_all_its_seeds_is_chosen(monkeypatch, tmp_path):
 
 def test_a_candidate_is_the_last_model_of_its_own_params(tmp_path):
     arm = Arm(lambda name, keys: {"baselines": {name: dict(keys)}}, [{"a": 1}, {"a": 2}])
-    made = Search("x", tmp_path, {"tasks": {}}).study({"arm": arm}, {"arm": [1]}, range(3))
+    made = Search("x", tmp_path, {"tasks": {}}, range(2), range(2, 4)).study(
+        {"arm": arm}, {"arm": [1]}, range(3)
+    )
     assert made.arms == {"arm 1": {"tasks": {}, "baselines": {"c": {"a": 2}}, "final": "c"}}
 
 
-def arms() -> dict[str, Arm]:
-    made = second_round(digits(), "fixmatch", SETTINGS)
+GROUNDS = {"digits": digits(), "cifar10": cifar10(Path("photos"))}
+
+
+def arms(ground: Ground) -> dict[str, Arm]:
+    made = second_round(ground, "fixmatch", SETTINGS)
     best = {name: Chosen({"share": 0.65, "end": 50}, 0.9) for name in made}
-    return baselines(digits()) | made | last_round(made, best)
+    return baselines(ground) | made | last_round(ground, made, best)
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -134,6 +140,7 @@ def test_images_of_a_step_are_those_that_a_learner_counts(chain, name):
             lineage,
             {"generations": 2, "end": 3, "beside": True, "sizes": "growing", "init": "teacher"},
         ),
+        (lineage, {"labels.transforms": ["identity", "flip"]}),
         (meta, {"feedback": "inner_product", "end": 3, "share": 0.35}),
         (meta, {}),
         (meta, {"feedback": "none", "init": "teacher"}),
@@ -147,9 +154,15 @@ def test_images_of_an_arm_are_those_that_its_cards_count(chain, make, keys):
         changes={},
         networks=({"network": "small_cnn", "width": 0.25}, {"network": "wide_cnn", "width": 0.25}),
         space={},
+        lineage={},
+        meta={},
+        recipe_of_both={},
         student={},
         unlabelled=store.load("data/prepared/base").num("unlabelled"),
         budget=12_000,
+        candidates=1,
+        seeds=range(1),
+        more=range(1),
         claims=range(1),
     )
     models = make(ground, "mean_teacher", {}, "last", keys)
@@ -164,11 +177,12 @@ def test_images_of_an_arm_are_those_that_its_cards_count(chain, make, keys):
     assert 0.95 * ground.budget < total <= ground.budget
 
 
-@pytest.mark.parametrize("name", arms())
-def test_every_candidate_is_a_recipe_of_the_budget(tmp_path, name):
-    ground, arm = digits(), arms()[name]
-    assert len(arm.candidates) == CANDIDATES
-    study = ground.search().study({name: arm}, {name: range(CANDIDATES)}, range(1))
+@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
+@pytest.mark.parametrize("name", arms(digits()))
+def test_every_candidate_is_a_recipe_of_the_budget(tmp_path, name, ground):
+    arm = arms(ground)[name]
+    assert len(arm.candidates) == ground.candidates
+    study = ground.search().study({name: arm}, {name: range(ground.candidates)}, range(1))
     for number, candidate in enumerate(study.arms):
         params = load(write_params(tmp_path, study.values(candidate, 0)))
         total = 0
@@ -179,7 +193,8 @@ def test_every_candidate_is_a_recipe_of_the_budget(tmp_path, name):
             methods, student = config.options.methods.names, config.parent is not None
             recipe, end = config.training, config.options.fine_tune
             total += recipe.steps * per_step(recipe.model_dump(), methods, student)
-            total += ground.unlabelled * student + (end.steps * recipe.batch_size if end else 0)
+            views = len(params.labels_of(model).transforms) if student else 0
+            total += ground.unlabelled * views + (end.steps * recipe.batch_size if end else 0)
         if not name.startswith("meta"):
             assert 0.99 * ground.budget < total <= ground.budget, candidate
 

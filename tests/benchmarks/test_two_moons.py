@@ -31,10 +31,11 @@ def test_a_teacher_that_has_no_labels_learns_of_them_by_feedback_alone():
     """Without it, nothing that it trains on depends on them."""
     moons, flipped = Moons(0), Moons(0)
     flipped.label = 1 - flipped.label
+    toy = two_moons.Toy(steps=5, consistency=0.0)
     for feedback, hears in (("loss_difference", True), ("none", False)):
         answers = [
             two_moons.says(
-                two_moons.pair(points, 0, 5, feedback, weight=0.0, labelled_loss=False)[1],
+                two_moons.pair(toy, points, 0, feedback, labelled_loss=False)[1],
                 moons.unlabelled,
             )
             for points in (moons, flipped)
