@@ -91,7 +91,7 @@ def names(models: Models) -> list[str]:
 def claims(ground: Ground, arms: Mapping[str, Models]) -> Rows:
     """Run what is missing: first, on all seeds, what the claim is about, then the others."""
     best = next(iter(arms))
-    first = {arm: arms[arm] for arm in (best, "lineage", "meta", "supervised")}
+    first = {arm: arms[arm] for arm in (best, "lineage", "meta")}
     run(claim(ground, first))
     rows = run(claim(ground, arms))
     return {arm: {row["seed"]: row for row in rows if row["arm"] == arm} for arm in arms}

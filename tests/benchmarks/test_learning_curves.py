@@ -128,7 +128,7 @@ def test_what_the_claim_is_about_runs_first(monkeypatch):
         for name in ("uda", "lineage", "meta", "refined", "supervised")
     }
     rows = study_lineage.claims(ground, arms)
-    assert asked == [["uda", "lineage", "meta", "supervised"], list(arms)]
+    assert asked == [["uda", "lineage", "meta"], list(arms)]
     assert rows["refined"] == {"700": {"arm": "refined", "seed": "700"}}
 
 
