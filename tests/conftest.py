@@ -166,7 +166,12 @@ def tiny_values() -> dict:
         "steps": STEPS,
         "batch_size": 8,
         "unlabelled_ratio": 2,
+        "unlabelled_weight": 1.0,
         "warmup_steps": 2,
+        "dropout": 0.3,
+        "ema": 0.99,
+        "num_ops": 2,
+        "magnitude": 10,
         "evaluate_every": EVALUATED[0],
     }
     values["labels"] |= {"threshold": 0.0, "share": 0.5, "balance": "equal", "kind": "soft"}

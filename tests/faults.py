@@ -23,6 +23,7 @@ NAMES = {"generations": "g1", "meta_pseudo_labels": "m1", "baselines": "b1", "ta
 def example() -> dict:
     """The committed values, with a model of known name in each block."""
     values = real_values()
+    values["training"]["steps"] = 400
     values["teacher"] = {"network": "small_cnn"}
     values["teacher"]["pretrained"] = {"file": "weights.pth", "sha256": 64 * "0"}
     values["teacher"]["fine_tune"] = {"steps": 5, "learning_rate": 0.1, "image_size": 0}

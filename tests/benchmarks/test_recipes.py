@@ -43,11 +43,11 @@ def test_a_draw_has_labels_of_each_class_and_the_rest_in_one_folder(images, tmp_
     assert train == contents(draws[1] / "train") and train != contents(draws[2] / "train")
 
 
-def test_the_digits_recipe_on_photos_is_the_committed_one(tmp_path, monkeypatch):
+def test_the_digits_recipe_on_photos_is_the_one_that_studies_start_from(tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     data = DATA | {"labels_per_class": "all", "val": 0.2, "test": 0.0}
     values, path = recipes.digits(data), tmp_path / "params.yaml"
     recipes.files.write_json(path, values)
-    params, committed = load(path), load()
-    assert params.training == committed.training and params.generations == committed.generations
+    params, own = load(path), load(recipes.DIGITS_PARAMS)
+    assert params.training == own.training and params.generations == own.generations
     assert params.data.root == "photos" and params.final == "g3" and not params.tasks

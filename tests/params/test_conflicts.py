@@ -131,6 +131,7 @@ def test_stochastic_depth_needs_residual_blocks(tmp_path):
     values["training"]["stochastic_depth"] = 0.2
     values["generations"]["g1"] |= {"network": "torchvision/resnet18"}
     values["generations"]["g2"] |= {"training": {"stochastic_depth": 0.0}}
+    values["generations"]["g3"] = {"teacher": "g2", "network": "small_cnn"}
     lines = lines_of(tmp_path, values)
     for line, model in zip(lines, ["teacher", "generations.g3", "tasks.t1"], strict=True):
         assert_names(line, f"{model}.network")

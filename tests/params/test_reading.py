@@ -54,7 +54,7 @@ def test_a_duplicate_name_is_refused(tmp_path):
 @pytest.mark.parametrize("written", ["1e-3", "1E-3", "0.001", "1.0e-3"])
 def test_numbers_with_an_exponent_are_numbers(tmp_path, written):
     text = (ROOT / "params.yaml").read_text()
-    text = re.sub(r"learning_rate: \S+", f"learning_rate: {written}", text)
+    text = re.sub(r"learning_rate: \S+", f"learning_rate: {written}", text, count=1)
     (tmp_path / "params.yaml").write_text(text)
     assert load(tmp_path / "params.yaml").training.learning_rate == 0.001
 

@@ -12,10 +12,20 @@ SPEED = Speed(2.0, 0.01, Pace({"teacher": 0.1, "g1": 0.2, "g2": 0.3, "g3": 0.4},
 COUNTS = Counts(files=1_000, val=50, test=70, unlabelled=800)
 
 
+def three_generations() -> dict:
+    """By labels alone, and of 400 steps."""
+    values = real_values()
+    values["training"]["steps"] = 400
+    values["teacher"] = {"network": "small_cnn"}
+    taught = {"g1": "teacher", "g2": "g1", "g3": "g2"}
+    values["generations"] = {n: {"teacher": t, "network": "small_cnn"} for n, t in taught.items()}
+    return values
+
+
 @pytest.fixture
 def params(monkeypatch) -> Params:
     monkeypatch.setenv("LINEAGE_THREADS", "5")
-    return Params.model_validate(real_values())
+    return Params.model_validate(three_generations())
 
 
 def test_every_stage_is_what_it_does(params):
@@ -37,7 +47,7 @@ def test_every_stage_is_what_it_does(params):
 
 
 def test_transforms_and_test_images_count(params):
-    values = real_values()
+    values = three_generations()
     values["labels"]["transforms"] = ["identity", "flip"]
     values["report"]["test"] = False
     made = times.stages(Params.model_validate(values), COUNTS, SPEED)
