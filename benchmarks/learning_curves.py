@@ -23,7 +23,8 @@ class Curve(NamedTuple):
     Attributes:
         images: that went through a network until then.
         minutes: of one core until then.
-        accuracy: on val of the model that trains, 0..1.
+        accuracy: on val, 0..1, of what is in hand: the first model as it trains, then the last one
+            that has been trained to its end.
     """
 
     images: Values
@@ -41,7 +42,7 @@ def along(row: Row, models: Sequence[str]) -> Curve:
     """The models of an arm, oldest first, of a row with `curve/`, `images_seen/` and
     `cpu_seconds/` of each; costs rise evenly over the steps of a model."""
     images, minutes, accuracy = [], [], []
-    before = np.zeros(2)
+    before, finished = np.zeros(2), None
     for name in models:
         curve = json.loads(row[f"curve/{name}"])
         costs = np.array(
@@ -50,8 +51,9 @@ def along(row: Row, models: Sequence[str]) -> Curve:
         parts = np.array(curve["step"]) / curve["step"][-1]
         images.append(before[0] + parts * costs[0])
         minutes.append(before[1] + parts * costs[1])
-        accuracy.append(curve["val_acc"])
-        before += costs
+        *on_the_way, last = curve["val_acc"]
+        accuracy.append([*(on_the_way if finished is None else [finished] * len(on_the_way)), last])
+        before, finished = before + costs, last
     return Curve(*(np.concatenate(values) for values in (images, minutes, accuracy)))
 
 

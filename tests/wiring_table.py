@@ -196,22 +196,22 @@ METHODS = {  # for each option: another value, and what else is given
         "weak_view": ("joint", {"threshold": 0.0}),
         "confidence": ("sharpened", UNSURE | {"confidence": "plain"}),
         "align": ("uniform", {"threshold": 0.0}),
-        "align_momentum": (0.5, {"threshold": 0.0, "align": "uniform"}),
+        "align_momentum": (0.0, {"threshold": 0.0, "align": "uniform"}),
     },
     "fixmatch": {
         "weight": (2.0, {"threshold": 0.0}),
         "threshold": (1.0, {"threshold": 0.0}),
         "weak_view": ("joint", {"threshold": 0.0}),
         "align": ("uniform", {"threshold": 0.0}),
-        "align_momentum": (0.5, {"threshold": 0.0, "align": "uniform"}),
+        "align_momentum": (0.0, {"threshold": 0.0, "align": "uniform"}),
     },
     "flexmatch": {
         "weight": (2.0, {"threshold": 0.0}),
-        "threshold": (0.55, {"threshold": 0.0, "warm_up": False}),
-        "warm_up": (True, {"threshold": 0.55, "warm_up": False}),
+        "threshold": (0.8, {"threshold": 0.0, "warm_up": False}),
+        "warm_up": (True, {"threshold": 0.8, "warm_up": False}),
         "weak_view": ("joint", {"threshold": 0.0}),
         "align": ("uniform", {"threshold": 0.0}),
-        "align_momentum": (0.5, {"threshold": 0.0, "align": "uniform"}),
+        "align_momentum": (0.0, {"threshold": 0.0, "align": "uniform"}),
     },
     "freematch": {
         "weight": (2.0, {}),
@@ -219,7 +219,7 @@ METHODS = {  # for each option: another value, and what else is given
         "momentum": (0.0, {}),
         "fairness": (5.0, {}),
         "align": ("uniform", {}),
-        "align_momentum": (0.5, {"align": "uniform"}),
+        "align_momentum": (0.0, {"align": "uniform"}),
     },
     "softmatch": {
         "weight": (2.0, {}),
@@ -227,7 +227,7 @@ METHODS = {  # for each option: another value, and what else is given
         "momentum": (0.0, {}),
         "narrowing": (20.0, {"momentum": 0.1}),
         "align": ("none", {"momentum": 0.1}),
-        "align_momentum": (0.5, {"momentum": 0.1}),
+        "align_momentum": (0.0, {"momentum": 0.1}),
     },
     "mean_teacher": {
         "weight": (2.0, {}),
@@ -282,8 +282,10 @@ METHODS = {  # for each option: another value, and what else is given
         "images": (2, {"weight": 0.1}),
     },
 }
-# what only counts once images have been seen above a threshold, and then others below it
+# what only counts once images have been seen above a threshold, and then others below it, or once
+# a running mean turns the class of an answer
 OF_MANY_STEPS = ["flexmatch.threshold", "flexmatch.warm_up"]
+OF_MANY_STEPS += [f"{name}.align_momentum" for name in ("fixmatch", "flexmatch", "freematch")]
 # what only the task after the next one is learnt by
 OF_MEMORY = ["ewc.tasks", "ewc.gamma"]
 CONTINUAL = [
