@@ -2,8 +2,7 @@
 
 `python -m benchmarks.tune_moons` draws settings for two hidden layers of eight units, the size of
 the network in Pham et al. 2021 (arXiv:2003.10580, section 3.1), trains pairs with feedback and
-without on a few validation draws, and those that gain most on more of them. The best of these is
-`two_moons.SMALL`, measured by `python -m benchmarks.two_moons --small`.
+without on a few validation draws, and those that gain most on more of them.
 """
 
 from __future__ import annotations
