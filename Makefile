@@ -101,7 +101,7 @@ study-old-images: setup ## a task on photographs, with old images and without; I
 	python -m benchmarks.study_old_images $(if $(IMAGES),--images $(IMAGES))
 
 study-lineage: setup ## generations against every semi-supervised method, all tuned by one budget
-	python -m benchmarks.study_lineage
+	python -m benchmarks.study_lineage $(if $(IMAGES),--images $(IMAGES))
 
 two-moons: setup ## six labels and the moons: three methods, with a picture; then the feedback alone
 	python -m benchmarks.two_moons

@@ -28,15 +28,8 @@ import numpy as np
 
 from benchmarks.continual import Row, cell
 from benchmarks.learning_curves import Curve, along, draw_curves
-from benchmarks.lineage_arms import (
-    METHODS,
-    Ground,
-    baselines,
-    cifar10,
-    digits,
-    last_round,
-    second_round,
-)
+from benchmarks.lineage_arms import METHODS, Ground, baselines, last_round, second_round
+from benchmarks.lineage_grounds import cifar10, digits
 from benchmarks.search import NAME, Block, Models
 from benchmarks.study import Study, filled, run
 

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks import study_lineage
 from benchmarks.learning_curves import along, draw_curves
-from benchmarks.lineage_arms import METHODS, baseline, digits, lineage
+from benchmarks.lineage_arms import METHODS, baseline, lineage
+from benchmarks.lineage_grounds import digits
 from benchmarks.search import NAME, Chosen, Search
 from benchmarks.study_lineage import claim, on_the_way
 

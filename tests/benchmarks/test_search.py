@@ -15,14 +15,13 @@ from benchmarks.lineage_arms import (
     METHODS,
     Ground,
     baselines,
-    cifar10,
-    digits,
     last_round,
     lineage,
     meta,
     per_step,
     second_round,
 )
+from benchmarks.lineage_grounds import cifar10, digits
 from benchmarks.search import Arm, Chosen, Search, around, draw, highest
 from benchmarks.study import Study, filled
 from benchmarks.study import chain as run_chain
