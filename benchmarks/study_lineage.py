@@ -2,12 +2,12 @@
 by one budget, then measured at equal images on seeds that no choice has seen.
 
 Baselines are labels alone (`supervised`) and every semi-supervised method, each with the best of
-as many candidates. From the best method of all, with its settings, three arms go on with as many
-candidates again: `lineage`, whose first teacher learns by it on a share of the images, with
+as many candidates. From the best of these, with its settings, three arms go on with as many
+candidates again: `lineage`, whose first teacher learns so on a share of the images, with
 generations of its labels (how large a share, how many, with the method beside the labels or not,
 soft or hard labels of how many images, their recipe, noise, sizes, a clean end); `meta`, whose
 first teacher goes on in a pair of Meta Pseudo Labels, with its feedback or without; and `refined`,
-the method by itself, two settings at a time changed, as are those of the other two in a last round.
+the best by itself, two settings at a time changed, as are those of the other two in a last round.
 Every forward pass through a network counts: of all trainings, in all views, and of labelling.
 
 `python -m benchmarks.study_lineage` (`make study-lineage`) continues the search and the claims in
@@ -39,11 +39,11 @@ Rows = Mapping[str, Mapping[str, Row]]  # of each arm by seed
 
 
 def tuned(ground: Ground) -> dict[str, Models]:
-    """Run the searches; every arm's models at their best, the best method's first. Where nothing
-    near that is better, there is no `refined`."""
+    """Run the searches; every arm's models at their best, the best baseline's first. Where nothing
+    near that one is better, there is no `refined`."""
     one, arms = ground.search(), baselines(ground)
     best = one.choose(arms)
-    method = max((name for name in METHODS if name != "supervised"), key=lambda n: best[n].score)
+    method = max(METHODS, key=lambda name: best[name].score)
     second = second_round(ground, method, best[method].keys)
     best |= one.choose(second)
     for name, chosen in one.choose(last_round(ground, second, best)).items():

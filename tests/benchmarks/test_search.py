@@ -115,6 +115,22 @@ def arms(ground: Ground) -> dict[str, Arm]:
     return baselines(ground) | made | last_round(ground, made, best)
 
 
+@pytest.mark.parametrize("best", ["supervised", "uda"])
+def test_what_goes_on_begins_with_the_best_baseline(monkeypatch, best):
+    """Be it a method or labels alone; it is the first of the arms, and teaches the lineage."""
+
+    def choose(self, arms):
+        return {name: Chosen(arm.candidates[0], float(name == best)) for name, arm in arms.items()}
+
+    monkeypatch.setattr(Search, "choose", choose)
+    made = study_lineage.tuned(digits())
+    first, *others = made
+    assert first == best and {"lineage", "meta"} <= set(others)
+    assert "refined" not in made  # nothing near was better
+    teacher = made["lineage"]["baselines"]["c-teacher"]
+    assert list(teacher["methods"]) == ([] if best == "supervised" else [best])
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_images_of_a_step_are_those_that_a_learner_counts(chain, name):
     images = extension().images
