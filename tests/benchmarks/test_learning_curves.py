@@ -141,7 +141,7 @@ def test_every_arm_is_tuned_and_a_method_that_is_not_refined_stands_once(monkeyp
     def choose(self, arms):
         rounds.append(list(arms))
         keys = {"refined": {"training.learning_rate": 0.3}} if better else {}
-        scores = {"softmatch": 0.9, "supervised": 0.95}
+        scores = {"softmatch": 0.9, "supervised": 0.8}
         return {name: Chosen(keys.get(name, {}), scores.get(name, 0.5)) for name in arms}
 
     monkeypatch.setattr(Search, "choose", choose)
