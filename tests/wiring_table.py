@@ -197,6 +197,7 @@ METHODS = {  # for each option: another value, and what else is given
         "confidence": ("sharpened", UNSURE | {"confidence": "plain"}),
         "align": ("uniform", {"threshold": 0.0}),
         "align_momentum": (0.0, {"threshold": 0.0, "align": "uniform"}),
+        "mixup": (0.75, {"threshold": 0.0}),
     },
     "fixmatch": {
         "weight": (2.0, {"threshold": 0.0}),
@@ -204,6 +205,7 @@ METHODS = {  # for each option: another value, and what else is given
         "weak_view": ("joint", {"threshold": 0.0}),
         "align": ("uniform", {"threshold": 0.0}),
         "align_momentum": (0.0, {"threshold": 0.0, "align": "uniform"}),
+        "mixup": (0.75, {"threshold": 0.0}),
     },
     "flexmatch": {
         "weight": (2.0, {"threshold": 0.0}),
@@ -212,6 +214,7 @@ METHODS = {  # for each option: another value, and what else is given
         "weak_view": ("joint", {"threshold": 0.0}),
         "align": ("uniform", {"threshold": 0.0}),
         "align_momentum": (0.0, {"threshold": 0.0, "align": "uniform"}),
+        "mixup": (0.75, {"threshold": 0.0}),
     },
     "freematch": {
         "weight": (2.0, {}),
@@ -220,6 +223,7 @@ METHODS = {  # for each option: another value, and what else is given
         "fairness": (5.0, {}),
         "align": ("uniform", {}),
         "align_momentum": (0.0, {"align": "uniform"}),
+        "mixup": (0.75, {}),
     },
     "softmatch": {
         "weight": (2.0, {}),
@@ -228,6 +232,7 @@ METHODS = {  # for each option: another value, and what else is given
         "narrowing": (20.0, {"momentum": 0.1}),
         "align": ("none", {"momentum": 0.1}),
         "align_momentum": (0.0, {"momentum": 0.1}),
+        "mixup": (0.75, {}),
     },
     "mean_teacher": {
         "weight": (2.0, {}),
@@ -388,8 +393,9 @@ PAIR = {
     "reduced": Wire("m1", True),
     "calibrator_width": Wire("m1", 64, {"reduced": True}),
 }
-UDA = METHODS["uda"].items()
+UDA = [(key, row) for key, row in METHODS["uda"].items() if key != "mixup"]
 PAIR |= {f"uda.{key}": Wire("m1", other, {"uda": given}) for key, (other, given) in UDA}
+PAIR["uda.mixup"] = Wire("m1", 0.75, watch="the teacher would label mixtures")
 # in scenario `class` what was learnt in so few steps calls every image old
 BY_ITSELF = {"tasks.t1.scenario": "task", "tasks.t1.label_with": "self"}
 TASK = {

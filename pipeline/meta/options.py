@@ -24,6 +24,12 @@ class Consistency(UnsupervisedDataAugmentation.Options):
         "sharpened", description="what the threshold reads: before or after the temperature"
     )
 
+    def faults(self) -> Iterator[Fault]:
+        """What the teacher's own loss may not do to the images that it labels."""
+        if self.mixup:
+            what = "the teacher would label mixtures of the images that its student learns from"
+            yield Fault("mixup", what, "leave it out")
+
 
 class MetaPseudoLabels(Student):
     """A student whose progress corrects its teacher while both train (Pham et al. 2021). The

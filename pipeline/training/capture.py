@@ -44,7 +44,7 @@ def obstacle(learner: Learner, device: torch.device) -> str:
     if not isinstance(learner.optimizer, SGD):
         return f"optimizer '{learner.training.optimizer}' counts its steps on the host"
     names = [name for name, method in learner.methods.items() if not method.capturable]
-    return f"{', '.join(names)} changes with the step on the host" if names else ""
+    return f"{', '.join(names)} changes with the step, or draws at each" if names else ""
 
 
 class Captured:

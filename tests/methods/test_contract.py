@@ -173,8 +173,10 @@ def test_a_semi_supervised_method_keeps_nothing_for_the_next_task(chain, name):
 
 @EVERY_SEMI_SUPERVISED
 def test_a_training_goes_on_from_its_state_as_if_it_had_never_stopped(chain, name):
-    """With alignment where there is any: its running mean is a part of that state."""
-    options = {"align": "uniform"} if "align" in ALL[name].Options.model_fields else {}
+    """With alignment where there is any, whose running mean is a part of that state, and mixup,
+    which keeps none."""
+    given = {"align": "uniform", "mixup": 0.75}
+    options = {key: v for key, v in given.items() if key in ALL[name].Options.model_fields}
     images = extension().images
 
     def begun() -> Learner:

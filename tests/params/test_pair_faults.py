@@ -26,6 +26,11 @@ ADAMW = {"training": {"optimizer": "adamw"}}
             "a reduced teacher sees no images, so it has no consistency loss; fix: leave it out",
         ),
         ({"reduced": True, "uda": {}}, "uda", "a reduced teacher sees no images"),
+        (
+            {"uda": {"mixup": 0.75}},
+            "uda.mixup",
+            "the teacher would label mixtures of the images that its student learns from",
+        ),
         ({"reduced": 1}, "reduced", "expected true or false"),
         ({"width": 2.0}, "width", "has the width of its teacher 'g1'; fix: add `network`"),
         (

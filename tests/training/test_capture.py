@@ -113,10 +113,10 @@ ASKED = {  # by methods that a graph may hold; few steps decide little with the 
 }
 
 
-def learner(method: str = "fixmatch", **recipe) -> Learner:
+def learner(method: str = "fixmatch", mixup: float = 0.0, **recipe) -> Learner:
     training = TRAINING.model_copy(update={"steps": STEPS + 2, **recipe})
     kind, net = SEMI_SUPERVISED[method], network(training.dropout)
-    made = kind(kind.Options(**ASKED[method]))
+    made = kind(kind.Options(**ASKED[method], mixup=mixup))
     made.start(setting(net, images=FewImages(unlabelled=20)))
     return Learner(net, training, methods={method: made})
 
@@ -247,6 +247,15 @@ def test_methods_that_can_be_captured_say_so(family):
 def test_uda_with_a_ramp_cannot():
     uda = SEMI_SUPERVISED["uda"]
     assert not uda(uda.Options(ramp_steps=5)).capturable
+
+
+@pytest.mark.parametrize("method", ASKED)
+def test_mixup_draws_at_each_step_and_waits_for_nothing(method):
+    made = learner(method, mixup=0.75)
+    assert method in obstacle(made, torch.device("cuda"))
+    names = operations(made, batches())
+    assert "_standard_gamma" in names
+    assert [name for name in names if name.rstrip("_") in WAITS] == []
 
 
 def test_obstacles_are_named():

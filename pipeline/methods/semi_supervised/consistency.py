@@ -16,6 +16,10 @@ normalises by the weak images' own statistics and leaves its running averages al
 stochastic depth are off. `joint` puts the weak view into the one pass with all other images, as
 the papers' code does: its images share BatchNorm statistics and model noise with the others, and
 cost a backward pass as well.
+
+`mixup` mixes strong views among themselves, and in the same shares what their weak ones ask of them
+with its weights, see `Mixup`: an image that is not kept takes away from its partner's weight. It is
+MixMatch's mixing without the labelled images, which stay as they are.
 """
 
 from abc import ABC, abstractmethod
@@ -28,7 +32,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pipeline.core.block import Block
-from pipeline.data.batches import Part, Stream
+from pipeline.data.batches import Part, Stream, in_floats
+from pipeline.methods.semi_supervised.mixup import Mixup
 from pipeline.networks.batch_norm import batch_statistics
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.training.learner import full, places
@@ -58,6 +63,13 @@ class Consistency(Method, ABC):
         align_momentum: float = Field(
             0.999, ge=0, lt=1, description="of the running mean that `align` divides by"
         )
+        mixup: float = Field(
+            0.0,
+            ge=0,
+            le=10,
+            description="mix strong views among themselves, and what is asked of them, in shares "
+            "drawn from Beta(mixup, mixup); 0 = do not, 0.75 in MixMatch",
+        )
 
     reads_unlabelled = True
     asks = TWO_VIEWS
@@ -69,6 +81,12 @@ class Consistency(Method, ABC):
         self.own = slice(None)  # of the columns in `targets`: the classes of the images
         self._columns = slice(None)
         self._weak: Tensor | None = None
+        self._mixup: Mixup | None = None
+
+    @property
+    def capturable(self) -> bool:
+        """Not with mixup, which draws at each step."""
+        return not self.options.mixup
 
     @property
     def apart(self) -> tuple[str, ...]:
@@ -95,7 +113,12 @@ class Consistency(Method, ABC):
         }
 
     def batch(self, batch: dict[str, Part]) -> dict[str, Part]:
-        """Take the weak view out of the joint pass, unless it is to stay there."""
+        """Mix the strong views; take the weak one out of the joint pass, unless it is to stay."""
+        if self.options.mixup:
+            part = batch["unlabelled"]
+            self._mixup = Mixup.draw(len(part.images), self.options.mixup, part.images.device)
+            mixed = part._replace(images=self._mixup(in_floats(part.images)))
+            batch = {**batch, "unlabelled": mixed}
         if not self.apart:
             return batch
         self._weak = batch["weak"].images
@@ -112,7 +135,10 @@ class Consistency(Method, ABC):
         self.rows = batch["unlabelled"].rows
         targets, kept = self.targets(full(weak[:, self._columns]))
         self.notes = {f"{self.name}_kept": kept.mean()}
-        loss = (kept * F.cross_entropy(strong, targets, reduction="none")).mean()
+        asked = kept[:, None] * targets
+        if self._mixup:
+            asked, kept = self._mixup(asked), self._mixup(kept)
+        loss = F.cross_entropy(strong, asked, reduction="none").mean()
         return {self.name: self.weight * loss, **self.others(strong, kept)}
 
     @property
@@ -139,7 +165,8 @@ class Consistency(Method, ABC):
         (N,)."""
 
     def others(self, strong: Tensor, kept: Tensor) -> Mapping[str, Tensor]:
-        """Losses besides, already weighted, from strong logits (N, K) and the images' weights."""
+        """Losses besides, already weighted, from strong logits (N, K) and the images' weights (N,),
+        mixed as they are."""
         return {}
 
 

@@ -24,7 +24,6 @@ class FixMatch(Consistency):
         threshold: float = Field(0.95, ge=0, le=1, description="least confidence on the weak view")
 
     name = "fixmatch"
-    capturable = True
 
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
         confidence, hard = top(self.aligned(weak).softmax(1))

@@ -37,7 +37,6 @@ class FlexMatch(Consistency):
         )
 
     name = "flexmatch"
-    capturable = True
 
     def start(self, setting: Setting) -> None:
         """No image has been seen above the threshold: its label is -1."""

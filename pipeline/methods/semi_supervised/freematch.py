@@ -39,7 +39,6 @@ class FreeMatch(Consistency):
         )
 
     name = "freematch"
-    capturable = True
 
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
         probs = self.aligned(weak).softmax(1)

@@ -41,7 +41,6 @@ class SoftMatch(Consistency):
         )
 
     name = "softmatch"
-    capturable = True
 
     def targets(self, weak: Tensor) -> tuple[Tensor, Tensor]:
         _, hard = top(weak.softmax(1))

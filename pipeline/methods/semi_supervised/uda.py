@@ -40,7 +40,7 @@ class UnsupervisedDataAugmentation(Consistency):
 
     @property
     def capturable(self) -> bool:
-        return not self.options.ramp_steps
+        return super().capturable and not self.options.ramp_steps
 
     @property
     def weight(self) -> float:
