@@ -48,6 +48,7 @@ METHODS: dict[str, Space] = {
     "freematch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "fairness": [0.0, 0.01, 0.05]},
     "softmatch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "narrowing": [1.0, 2.0, 4.0]},
 }
+MIXUP = (0.2, 0.75)  # its settings: with any, of what has it
 UDA: Space = {"uda.weight": [0.5, 1.0, 2.0, 4.0]}  # of a pair, in the last round
 PAIR = {"feedback": "loss_difference", "init": "scratch", "teacher_learning_rate": 0.01}
 ALL_LABELS = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
@@ -128,11 +129,16 @@ def per_step(recipe: Mapping[str, Any], methods: Sequence[str], is_student: bool
 
 def block_of(ground: Ground, method: str, keys: Keys) -> Block:
     """A model's block, of keys of its own and, behind `method.`, of the method."""
-    options = {k.removeprefix("method."): v for k, v in keys.items() if k.startswith("method.")}
-    own = {key: value for key, value in keys.items() if not key.startswith("method.")}
+    options = {key.removeprefix("method."): value for key, value in of_method(keys).items()}
+    own = {key: value for key, value in keys.items() if key not in of_method(keys)}
     methods = {} if method == "supervised" else {method: options}
     size = ground.networks[own.pop("size", 0)]
     return filled({**size, "methods": methods, "training": {}}, own)
+
+
+def of_method(keys: Keys) -> Keys:
+    """Those behind `method.`."""
+    return {key: value for key, value in keys.items() if key.startswith("method.")}
 
 
 def baseline(ground: Ground, method: str, name: str, keys: Keys) -> Models:
@@ -145,17 +151,18 @@ def lineage(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) 
 
     Args:
         settings: of the method and its recipe, as they were chosen for it alone.
-        keys: of the ground's `lineage`; without any it is a half of the images, then one generation
-            from scratch, with noise, by soft labels of all images and no others.
+        keys: of the ground's `lineage`, and of the method; without any it is a half of the images,
+            then one generation from scratch, with noise, by soft labels of all images and no
+            others.
     """
-    teacher = block_of(ground, method, settings)
+    teacher = block_of(ground, method, {**settings, **of_method(keys)})
     grown = {**teacher, **ground.networks[1]}
     num, share, end = keys.get("generations", 1), keys.get("share", 0.5), keys.get("end", 0)
     if keys.get("sizes") == "growing":
         teacher = {**teacher, **ground.networks[0]}
     else:
         grown = teacher
-    own = {key: value for key, value in keys.items() if "." in key}
+    own = {key: v for key, v in keys.items() if "." in key and key not in of_method(keys)}
     size = ground.recipe(filled(teacher, ground.student, own))["batch_size"]
     left = ((1 - share) * ground.budget - end * size) / num
     parents = [f"{name}-teacher", *(f"{name}-g{number}" for number in range(1, num))]
@@ -185,16 +192,17 @@ def meta(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> 
 
     Args:
         settings: as of `lineage`.
-        keys: of the ground's `meta`; without any the paper's feedback, a half of the images for the
-            teacher.
+        keys: of the ground's `meta`, and of the method; without any the paper's feedback, a half of
+            the images for the teacher.
     """
-    teacher = block_of(ground, method, settings)
+    teacher = block_of(ground, method, {**settings, **of_method(keys)})
     share, end = keys.get("share", 0.5), keys.get("end", 50)
     size = {key: teacher[key] for key in ("network", "width") if key in teacher}
     pair = {"teacher": f"{name}-first", **size, **PAIR}
     pair |= {"uda": {"weight": 1.0, "threshold": 0.6}, "training": dict(teacher["training"])}
     pair["fine_tune"] = {"steps": end, "learning_rate": 0.01, "image_size": 0}
-    pair = filled(pair, {key: v for key, v in keys.items() if key not in ("share", "end")})
+    others = {"share", "end", *of_method(keys)}
+    pair = filled(pair, {key: v for key, v in keys.items() if key not in others})
     recipe = ground.recipe(pair)
     left = (1 - share) * ground.budget - end * recipe["batch_size"]
     each = images_per_step(recipe["batch_size"], recipe["unlabelled_ratio"], pair["feedback"])
@@ -250,6 +258,19 @@ def last_round(
         f"{name} refined": around_best(ground, second[name].make, best[name].keys, space, name)
         for name, space in spaces.items()
     }
+
+
+def mixing(
+    first: Mapping[str, Arm], second: Mapping[str, Arm], best: Mapping[str, Chosen], method: str
+) -> dict[str, Arm]:
+    """With mixup, what has it: methods that compare two views, and what goes on from the best of
+    all if it is one of them."""
+    mixes = [name for name in first if "align" in METHODS[name]]
+    arms = {name: first[name] for name in mixes} | (second if method in mixes else {})
+    if best["refined"].keys == best[method].keys:
+        arms.pop("refined", None)
+    mixed = {name: [{**best[name].keys, "method.mixup": alpha} for alpha in MIXUP] for name in arms}
+    return {f"{name} mixup": Arm(arms[name].make, mixed[name]) for name in arms}
 
 
 def around_best(ground: Ground, make: Make, keys: Keys, space: Space, name: str) -> Arm:

@@ -7,7 +7,8 @@ candidates again: `lineage`, whose first teacher learns so on a share of the ima
 generations of its labels (how large a share, how many, with the method beside the labels or not,
 soft or hard labels of how many images, their recipe, noise, sizes, a clean end); `meta`, whose
 first teacher goes on in a pair of Meta Pseudo Labels, with its feedback or without; and `refined`,
-the best by itself, two settings at a time changed, as are those of the other two in a last round.
+the best by itself, two settings at a time changed, as are those of the other two in another round.
+In the last one all of them that compare two views try mixup.
 Every forward pass through a network counts: of all trainings, in all views, and of labelling.
 
 `python -m benchmarks.study_lineage` (`make study-lineage`) continues the search and the claims in
@@ -22,13 +23,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.continual import Row, cell
 from benchmarks.learning_curves import Curve, along, draw_curves
-from benchmarks.lineage_arms import METHODS, Ground, baselines, last_round, second_round
+from benchmarks.lineage_arms import METHODS, Ground, baselines, last_round, mixing, second_round
 from benchmarks.lineage_grounds import cifar10, digits
 from benchmarks.search import NAME, Block, Models
 from benchmarks.study import Study, filled, run
@@ -40,7 +42,7 @@ Rows = Mapping[str, Mapping[str, Row]]  # of each arm by seed
 
 def tuned(ground: Ground) -> dict[str, Models]:
     """Run the searches; every arm's models at their best, the best baseline's first. Where nothing
-    near that one is better, there is no `refined`."""
+    near a baseline is better than it, there is no `refined`."""
     one, arms = ground.search(), baselines(ground)
     best = one.choose(arms)
     method = max(METHODS, key=lambda name: best[name].score)
@@ -48,8 +50,13 @@ def tuned(ground: Ground) -> dict[str, Models]:
     best |= one.choose(second)
     for name, chosen in one.choose(last_round(ground, second, best)).items():
         best[name.removesuffix(" refined")] = chosen
+    mixed = replace(one, best=1).choose(mixing(arms, second, best, method))
+    for arm, chosen in mixed.items():
+        name = arm.removesuffix(" mixup")
+        best[name] = max(best[name], chosen, key=lambda either: either.score)
+    method = max(METHODS, key=lambda name: best[name].score)
     made = {name: arm.make(NAME, best[name].keys) for name, arm in (second | arms).items()}
-    if made["refined"] == made[method]:
+    if made["refined"] in [made[name] for name in METHODS]:
         del made["refined"]
     return {method: made.pop(method), **made}
 

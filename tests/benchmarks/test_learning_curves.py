@@ -134,6 +134,9 @@ def test_what_the_claim_is_about_runs_first(monkeypatch):
     assert rows["refined"] == {"700": {"arm": "refined", "seed": "700"}}
 
 
+MIXES = ["uda", "fixmatch", "flexmatch", "freematch", "softmatch"]
+
+
 @pytest.mark.parametrize("better", [True, False])
 def test_every_arm_is_tuned_and_a_method_that_is_not_refined_stands_once(monkeypatch, better):
     rounds = []
@@ -152,6 +155,7 @@ def test_every_arm_is_tuned_and_a_method_that_is_not_refined_stands_once(monkeyp
         list(METHODS),
         ["lineage", "meta", "refined"],
         ["lineage refined", "meta refined"],
+        [f"{name} mixup" for name in [*MIXES, *second]],
     ]
     assert list(arms) == ["softmatch", *second, *others]
     assert arms["softmatch"]["baselines"][NAME]["methods"] == {"softmatch": {}}

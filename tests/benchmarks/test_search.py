@@ -18,6 +18,7 @@ from benchmarks.lineage_arms import (
     last_round,
     lineage,
     meta,
+    mixing,
     per_step,
     second_round,
 )
@@ -129,6 +130,52 @@ def test_what_goes_on_begins_with_the_best_baseline(monkeypatch, best):
     assert "refined" not in made  # nothing near was better
     teacher = made["lineage"]["baselines"]["c-teacher"]
     assert list(teacher["methods"]) == ([] if best == "supervised" else [best])
+
+
+def test_mixup_stays_where_it_helps_and_may_make_another_method_the_best(monkeypatch):
+    scores = {"fixmatch": 0.8, "uda": 0.7, "uda mixup": 0.9, "lineage mixup": 0.6, "meta": 0.7}
+
+    def choose(self, arms):
+        assert self.best == (1 if "uda mixup" in arms else 3)
+        return {
+            name: Chosen(arm.candidates[-1 if "mixup" in name else 0], scores.get(name, 0.5))
+            for name, arm in arms.items()
+        }
+
+    monkeypatch.setattr(Search, "choose", choose)
+    made = study_lineage.tuned(digits())
+    assert next(iter(made)) == "uda"
+    own = {
+        name: models["baselines"]["c"]["methods"]
+        for name, models in made.items()
+        if name in METHODS
+    }
+    assert own["uda"] == {"uda": {"mixup": 0.75}} and own["fixmatch"] == {"fixmatch": {}}
+    assert made["lineage"]["baselines"]["c-teacher"]["methods"] == {"fixmatch": {"mixup": 0.75}}
+    assert made["meta"]["baselines"]["c-first"]["methods"] == {"fixmatch": {}}
+
+
+def test_what_goes_on_from_labels_alone_has_no_mixup():
+    first, second = baselines(digits()), second_round(digits(), "supervised", {})
+    best = {name: Chosen({}, 0.5) for name in [*first, *second]}
+    names = [f"{name} mixup" for name in METHODS if "align" in METHODS[name]]
+    assert list(mixing(first, second, best, "supervised")) == names
+
+
+@pytest.mark.parametrize("keys", [{"generations": 2, "beside": True}, {}])
+def test_mixup_of_a_lineage_is_its_methods(keys):
+    given = {**keys, "method.mixup": 0.2}
+    made = lineage(digits(), "uda", {"method.weight": 2.0}, "x", given)
+    mixed = {"uda": {"weight": 2.0, "mixup": 0.2}}
+    assert made["baselines"]["x-teacher"]["methods"] == mixed
+    others = [model["methods"] for model in made["generations"].values()]
+    assert others == [mixed if keys else {}] * len(others)
+    without = lineage(digits(), "uda", {"method.weight": 2.0}, "x", keys)
+    steps = [[m["training"]["steps"] for m in of["generations"].values()] for of in (made, without)]
+    assert steps[0] == steps[1]
+    pair = meta(digits(), "uda", {}, "x", {"method.mixup": 0.2})
+    assert pair["baselines"]["x-first"]["methods"] == {"uda": {"mixup": 0.2}}
+    assert "method" not in pair["meta_pseudo_labels"]["x"]
 
 
 @pytest.mark.parametrize("name", METHODS)
