@@ -5,7 +5,7 @@ All arms of a ground see as many images, see `study_lineage`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -48,7 +48,6 @@ METHODS: dict[str, Space] = {
     "freematch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "fairness": [0.0, 0.01, 0.05]},
     "softmatch": {**CONSISTENCY, "momentum": [0.9, 0.99, 0.999], "narrowing": [1.0, 2.0, 4.0]},
 }
-MIXUP = (0.2, 0.75)  # its settings: with any, of what has it
 UDA: Space = {"uda.weight": [0.5, 1.0, 2.0, 4.0]}  # of a pair, in the last round
 PAIR = {"feedback": "loss_difference", "init": "scratch", "teacher_learning_rate": 0.01}
 ALL_LABELS = {"labels.threshold": 0.0, "labels.share": 1.0, "labels.balance": "none"}
@@ -63,14 +62,17 @@ class Ground:
         name: what the files of its results are called by.
         params: to start from, without a lineage.
         changes: its keys that differ.
+        methods: the baselines.
         networks: a smaller one and a larger one; the smaller one where nothing is chosen.
         space: what is searched of every model; the order of keys is part of what is drawn.
         lineage: what is searched of generations.
-        meta: what is searched of pairs.
+        meta: what is searched of pairs; nothing where there are none.
+        mixup: its values that are tried.
         recipe_of_both: what is searched of these two besides, in the last round.
         student: recipe of a generation: most images pseudo-labelled, all of about equal weight.
         unlabelled: images at most; what a labelling costs.
         budget: images of an arm.
+        budget_of_search: images of a candidate.
         candidates: of an arm.
         seeds: of each candidate.
         more: seeds of the best three.
@@ -80,14 +82,17 @@ class Ground:
     name: str
     params: Path
     changes: Keys
+    methods: Sequence[str]
     networks: tuple[Keys, Keys]
     space: Space
     lineage: Space
     meta: Space
+    mixup: Sequence[float]
     recipe_of_both: Space
     student: Keys
     unlabelled: int
     budget: int
+    budget_of_search: int
     candidates: int
     seeds: range
     more: range
@@ -224,32 +229,36 @@ def baselines(ground: Ground) -> dict[str, Arm]:
 def spaces(ground: Ground) -> dict[str, Space]:
     """Of every method."""
     return {
-        method: {**ground.space, **{f"method.{key}": values for key, values in options.items()}}
-        for method, options in METHODS.items()
+        method: {
+            **ground.space,
+            **{f"method.{key}": values for key, values in METHODS[method].items()},
+        }
+        for method in ground.methods
     }
 
 
 def second_round(ground: Ground, method: str, settings: Keys) -> dict[str, Arm]:
     """What goes on from the best method and its settings."""
-    space = spaces(ground)[method]
+    own = partial(baseline, ground, method)
+    refined = around_best(ground, own, settings, spaces(ground)[method], "refined")
     return {
-        "lineage": Arm(
-            partial(lineage, ground, method, settings),
-            draw(ground.lineage, ground.candidates, "lineage"),
-        ),
-        "meta": Arm(
-            partial(meta, ground, method, settings), draw(ground.meta, ground.candidates, "meta")
-        ),
-        "refined": around_best(
-            ground, partial(baseline, ground, method), settings, space, "refined"
-        ),
-    }
+        name: Arm(
+            partial(make, ground, method, settings),
+            draw(getattr(ground, name), ground.candidates, name),
+        )
+        for name, make in goes_on(ground).items()
+    } | {"refined": refined}
+
+
+def goes_on(ground: Ground) -> Mapping[str, Callable[..., Models]]:
+    """How what goes on from a teacher is made."""
+    return {"lineage": lineage} | ({"meta": meta} if ground.meta else {})
 
 
 def last_round(
     ground: Ground, second: Mapping[str, Arm], best: Mapping[str, Chosen]
 ) -> dict[str, Arm]:
-    """The two that go on, refined as the best method was."""
+    """What goes on from a teacher, refined as the best method was."""
     spaces = {
         "lineage": {**ground.recipe_of_both, **ground.lineage},
         "meta": {**ground.meta, **UDA, **ground.recipe_of_both},
@@ -257,20 +266,30 @@ def last_round(
     return {
         f"{name} refined": around_best(ground, second[name].make, best[name].keys, space, name)
         for name, space in spaces.items()
+        if name in second
     }
 
 
 def mixing(
-    first: Mapping[str, Arm], second: Mapping[str, Arm], best: Mapping[str, Chosen], method: str
+    ground: Ground, best: Mapping[str, Chosen], method: str, settings: Keys
 ) -> dict[str, Arm]:
-    """With mixup, what has it: methods that compare two views, and what goes on from the best of
-    all if it is one of them."""
-    mixes = [name for name in first if "align" in METHODS[name]]
-    arms = {name: first[name] for name in mixes} | (second if method in mixes else {})
-    if best["refined"].keys == best[method].keys:
+    """With mixup, what has it: methods that compare two views, and what goes on from one.
+
+    Args:
+        method, settings: what the others go on from.
+    """
+    mixes = [name for name in ground.methods if "align" in METHODS[name]]
+    arms = {name: arm for name, arm in baselines(ground).items() if name in mixes}
+    if method in mixes:
+        arms |= second_round(ground, method, settings)
+    if best["refined"].keys == settings:
         arms.pop("refined", None)
-    mixed = {name: [{**best[name].keys, "method.mixup": alpha} for alpha in MIXUP] for name in arms}
-    return {f"{name} mixup": Arm(arms[name].make, mixed[name]) for name in arms}
+    mixed = {
+        name: [{**best[name].keys, "method.mixup": alpha} for alpha in ground.mixup]
+        for name in arms
+        if ground.mixup
+    }
+    return {f"{name} mixup": Arm(arms[name].make, keys) for name, keys in mixed.items()}
 
 
 def around_best(ground: Ground, make: Make, keys: Keys, space: Space, name: str) -> Arm:

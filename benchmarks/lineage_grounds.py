@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.lineage_arms import Ground
+from benchmarks.lineage_arms import METHODS, Ground
 from benchmarks.study import CIFAR10_PARAMS, DIGITS_PARAMS
 
 
@@ -12,6 +12,7 @@ def digits() -> Ground:
         name="digits",
         params=DIGITS_PARAMS,
         changes={},
+        methods=list(METHODS),
         networks=({"network": "small_cnn"}, {"network": "wide_cnn"}),
         space={
             "size": [0, 1],
@@ -50,6 +51,7 @@ def digits() -> Ground:
             "training.unlabelled_ratio": [3, 5],
             "training.ema": [0.98, 0.99, 0.995],
         },
+        mixup=[0.2, 0.75],
         recipe_of_both={
             "share": [0.2, 0.35, 0.5, 0.65, 0.8],
             "training.learning_rate": [0.02, 0.05, 0.1],
@@ -73,6 +75,7 @@ def digits() -> Ground:
         },
         unlabelled=860,
         budget=120_000,
+        budget_of_search=120_000,
         candidates=8,
         seeds=range(3),
         more=range(3, 6),
@@ -82,7 +85,7 @@ def digits() -> Ground:
 
 def cifar10(images: Path) -> Ground:
     """Photographs of 16x16 pixels, 400 labels a class, on less of a budget than the digits' models
-    have for their size: three candidates on one seed.
+    have for their size: some of the methods, three candidates on one seed and half of the images.
 
     Args:
         images: a folder with `train/<class>/` and `test/<class>/`.
@@ -103,6 +106,7 @@ def cifar10(images: Path) -> Ground:
             "training.unlabelled_ratio": 1,
             **calm,
         },
+        methods=["supervised", "fixmatch", "flexmatch", "softmatch"],
         networks=(network, network),
         space={
             "training.learning_rate": rates,
@@ -126,17 +130,8 @@ def cifar10(images: Path) -> Ground:
             "training.unlabelled_weight": [1.0, 3.0],
             "training.ema": [0.98, 0.99, 0.995],
         },
-        meta={
-            "share": [0.3, 0.45, 0.6],
-            "feedback": ["inner_product", "loss_difference", "none"],
-            "init": ["scratch", "teacher"],
-            "end": [50, 200],
-            "teacher_learning_rate": [0.01, 0.03, 0.1],
-            "uda.threshold": [0.5, 0.7, 0.8],
-            "training.learning_rate": rates,
-            "training.unlabelled_ratio": [1, 3],
-            "training.ema": [0.98, 0.99, 0.995],
-        },
+        meta={},
+        mixup=[0.75],
         recipe_of_both={**noise, "training.labelled_view": ["weak", "strong"], **decay},
         student={
             "training.batch_size": 32,
@@ -151,6 +146,7 @@ def cifar10(images: Path) -> Ground:
         },
         unlabelled=41_000,
         budget=1_200_000,  # after half of them labels alone are still level with everything
+        budget_of_search=600_000,
         candidates=3,
         seeds=range(1),
         more=range(0),

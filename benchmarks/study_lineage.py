@@ -8,7 +8,8 @@ generations of its labels (how large a share, how many, with the method beside t
 soft or hard labels of how many images, their recipe, noise, sizes, a clean end); `meta`, whose
 first teacher goes on in a pair of Meta Pseudo Labels, with its feedback or without; and `refined`,
 the best by itself, two settings at a time changed, as are those of the other two in another round.
-In the last one all of them that compare two views try mixup.
+In the last one all of them that compare two views try mixup. Of CIFAR-10 it is some of the methods,
+no pairs, and candidates that see half of the images.
 Every forward pass through a network counts: of all trainings, in all views, and of labelling.
 
 `python -m benchmarks.study_lineage` (`make study-lineage`) continues the search and the claims in
@@ -30,9 +31,16 @@ import numpy as np
 
 from benchmarks.continual import Row, cell
 from benchmarks.learning_curves import Curve, along, draw_curves
-from benchmarks.lineage_arms import METHODS, Ground, baselines, last_round, mixing, second_round
+from benchmarks.lineage_arms import (
+    Ground,
+    baselines,
+    goes_on,
+    last_round,
+    mixing,
+    second_round,
+)
 from benchmarks.lineage_grounds import cifar10, digits
-from benchmarks.search import NAME, Block, Models
+from benchmarks.search import NAME, Block, Chosen, Models
 from benchmarks.study import Study, filled, run
 
 POINTS = 20  # of a learning curve
@@ -43,22 +51,29 @@ Rows = Mapping[str, Mapping[str, Row]]  # of each arm by seed
 def tuned(ground: Ground) -> dict[str, Models]:
     """Run the searches; every arm's models at their best, the best baseline's first. Where nothing
     near a baseline is better than it, there is no `refined`."""
-    one, arms = ground.search(), baselines(ground)
-    best = one.choose(arms)
-    method = max(METHODS, key=lambda name: best[name].score)
-    second = second_round(ground, method, best[method].keys)
+    one, less = ground.search(), replace(ground, budget=ground.budget_of_search)
+    best = one.choose(baselines(less))
+    method = _highest(ground, best)
+    settings = best[method].keys
+    second = second_round(less, method, settings)
     best |= one.choose(second)
-    for name, chosen in one.choose(last_round(ground, second, best)).items():
-        best[name.removesuffix(" refined")] = chosen
-    mixed = replace(one, best=1).choose(mixing(arms, second, best, method))
+    for arm, chosen in one.choose(last_round(less, second, best)).items():
+        best[arm.removesuffix(" refined")] = chosen
+    mixed = replace(one, best=1).choose(mixing(less, best, method, settings))
     for arm, chosen in mixed.items():
         name = arm.removesuffix(" mixup")
         best[name] = max(best[name], chosen, key=lambda either: either.score)
-    method = max(METHODS, key=lambda name: best[name].score)
-    made = {name: arm.make(NAME, best[name].keys) for name, arm in (second | arms).items()}
-    if made["refined"] in [made[name] for name in METHODS]:
+    arms = second_round(ground, method, settings) | baselines(ground)
+    made = {name: arm.make(NAME, best[name].keys) for name, arm in arms.items()}
+    if made["refined"] in [made[name] for name in ground.methods]:
         del made["refined"]
+    method = _highest(ground, best)
     return {method: made.pop(method), **made}
+
+
+def _highest(ground: Ground, best: Mapping[str, Chosen]) -> str:
+    """The baseline that did best, of equals the first."""
+    return max(ground.methods, key=lambda name: best[name].score)
 
 
 def claim(ground: Ground, arms: Mapping[str, Models]) -> Study:
@@ -91,7 +106,7 @@ def names(models: Models) -> list[str]:
 def claims(ground: Ground, arms: Mapping[str, Models]) -> Rows:
     """Run what is missing: first, on all seeds, what the claim is about, then the others."""
     best = next(iter(arms))
-    first = {arm: arms[arm] for arm in (best, "lineage", "meta")}
+    first = {arm: arms[arm] for arm in (best, *goes_on(ground))}
     run(claim(ground, first))
     rows = run(claim(ground, arms))
     return {arm: {row["seed"]: row for row in rows if row["arm"] == arm} for arm in arms}

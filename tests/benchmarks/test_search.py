@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,11 +156,30 @@ def test_mixup_stays_where_it_helps_and_may_make_another_method_the_best(monkeyp
     assert made["meta"]["baselines"]["c-first"]["methods"] == {"fixmatch": {}}
 
 
+def test_candidates_may_see_fewer_images_than_what_is_claimed(monkeypatch):
+    """Where there are no pairs, none is made."""
+    steps, ground = {}, GROUNDS["cifar10"]
+
+    def choose(self, arms):
+        for name, arm in arms.items():
+            (*_, last) = arm.make("c", arm.candidates[0]).values()
+            steps[name] = last["c"]["training"]["steps"]
+        return {name: Chosen(arm.candidates[0], 0.5) for name, arm in arms.items()}
+
+    monkeypatch.setattr(Search, "choose", choose)
+    made = study_lineage.tuned(ground)
+    assert list(made) == [*ground.methods[:1], "lineage", *ground.methods[1:]]
+    for name in ground.methods:
+        full = made[name]["baselines"]["c"]["training"]["steps"]
+        assert abs(full - 2 * steps[name]) <= 1
+    assert made["lineage"]["generations"]["c"]["training"]["steps"] > 2 * steps["lineage"]
+
+
 def test_what_goes_on_from_labels_alone_has_no_mixup():
-    first, second = baselines(digits()), second_round(digits(), "supervised", {})
-    best = {name: Chosen({}, 0.5) for name in [*first, *second]}
+    best = {name: Chosen({}, 0.5) for name in [*METHODS, "lineage", "meta", "refined"]}
     names = [f"{name} mixup" for name in METHODS if "align" in METHODS[name]]
-    assert list(mixing(first, second, best, "supervised")) == names
+    assert list(mixing(digits(), best, "supervised", {})) == names
+    assert mixing(replace(digits(), mixup=[]), best, "uda", {}) == {}
 
 
 @pytest.mark.parametrize("keys", [{"generations": 2, "beside": True}, {}])
@@ -214,14 +234,17 @@ def test_images_of_an_arm_are_those_that_its_cards_count(chain, make, keys):
         name="tiny",
         params=write_params(chain, tiny_values()),
         changes={},
+        methods=["mean_teacher"],
         networks=({"network": "small_cnn", "width": 0.25}, {"network": "wide_cnn", "width": 0.25}),
         space={},
         lineage={},
         meta={},
+        mixup=[],
         recipe_of_both={},
         student={},
         unlabelled=store.load("data/prepared/base").num("unlabelled"),
         budget=12_000,
+        budget_of_search=12_000,
         candidates=1,
         seeds=range(1),
         more=range(1),
@@ -239,9 +262,11 @@ def test_images_of_an_arm_are_those_that_its_cards_count(chain, make, keys):
     assert 0.95 * ground.budget < total <= ground.budget
 
 
-@pytest.mark.parametrize("ground", GROUNDS.values(), ids=GROUNDS)
-@pytest.mark.parametrize("name", arms(digits()))
-def test_every_candidate_is_a_recipe_of_the_budget(tmp_path, name, ground):
+@pytest.mark.parametrize(
+    ("where", "name"), [(where, name) for where, of in GROUNDS.items() for name in arms(of)]
+)
+def test_every_candidate_is_a_recipe_of_the_budget(tmp_path, where, name):
+    ground = GROUNDS[where]
     arm = arms(ground)[name]
     assert len(arm.candidates) == ground.candidates
     study = ground.search().study({name: arm}, {name: range(ground.candidates)}, range(1))
