@@ -9,7 +9,7 @@ soft or hard labels of how many images, their recipe, noise, sizes, a clean end)
 first teacher goes on in a pair of Meta Pseudo Labels, with its feedback or without; and `refined`,
 the best by itself, two settings at a time changed, as are those of the other two in another round.
 In the last one all of them that compare two views try mixup. Of CIFAR-10 it is some of the methods,
-no pairs, and candidates that see half of the images.
+neither pairs nor mixup, and candidates that see a third of the images.
 Every forward pass through a network counts: of all trainings, in all views, and of labelling.
 
 `python -m benchmarks.study_lineage` (`make study-lineage`) continues the search and the claims in
