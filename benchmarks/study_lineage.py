@@ -34,7 +34,6 @@ from benchmarks.learning_curves import Curve, along, draw_curves
 from benchmarks.lineage_arms import (
     Ground,
     baselines,
-    goes_on,
     last_round,
     mixing,
     second_round,
@@ -50,7 +49,8 @@ Rows = Mapping[str, Mapping[str, Row]]  # of each arm by seed
 
 def tuned(ground: Ground) -> dict[str, Models]:
     """Run the searches; every arm's models at their best, the best baseline's first. Where nothing
-    near a baseline is better than it, there is no `refined`."""
+    near a baseline is better than it, there is no `refined`. The best baseline and the lineage come
+    with mixup as well, if the search is not for it: it cannot tell half a point."""
     one, less = ground.search(), replace(ground, budget=ground.budget_of_search)
     best = one.choose(baselines(less))
     method = _highest(ground, best)
@@ -68,6 +68,10 @@ def tuned(ground: Ground) -> dict[str, Models]:
     if made["refined"] in [made[name] for name in ground.methods]:
         del made["refined"]
     method = _highest(ground, best)
+    for name in (method, "lineage"):
+        chosen = mixed.get(f"{name} mixup", best[name])
+        if chosen != best[name]:
+            made[f"{name} mixup"] = arms[name].make(NAME, chosen.keys)
     return {method: made.pop(method), **made}
 
 
@@ -104,10 +108,10 @@ def names(models: Models) -> list[str]:
 
 
 def claims(ground: Ground, arms: Mapping[str, Models]) -> Rows:
-    """Run what is missing: first, on all seeds, what the claim is about, then the others."""
-    best = next(iter(arms))
-    first = {arm: arms[arm] for arm in (best, *goes_on(ground))}
-    run(claim(ground, first))
+    """Run what is missing: first, on all seeds, what the claim is about, then other baselines."""
+    first, *others = arms
+    others = [arm for arm in others if arm in ground.methods]
+    run(claim(ground, {arm: models for arm, models in arms.items() if arm not in others}))
     rows = run(claim(ground, arms))
     return {arm: {row["seed"]: row for row in rows if row["arm"] == arm} for arm in arms}
 
