@@ -127,10 +127,10 @@ def test_what_the_claim_is_about_runs_first(monkeypatch):
     ground = digits()
     arms = {
         name: baseline(ground, "uda", NAME, {})
-        for name in ("uda", "lineage", "meta", "refined", "supervised")
+        for name in ("uda", "lineage", "meta", "refined", "supervised", "uda mixup")
     }
     rows = study_lineage.claims(ground, arms)
-    assert asked == [["uda", "lineage", "meta"], list(arms)]
+    assert asked == [["uda", "lineage", "meta", "refined", "uda mixup"], list(arms)]
     assert rows["refined"] == {"700": {"arm": "refined", "seed": "700"}}
 
 
@@ -145,6 +145,7 @@ def test_every_arm_is_tuned_and_a_method_that_is_not_refined_stands_once(monkeyp
         rounds.append(list(arms))
         keys = {"refined": {"training.learning_rate": 0.3}} if better else {}
         scores = {"softmatch": 0.9, "supervised": 0.8}
+        keys |= {name: arm.candidates[0] for name, arm in arms.items() if "mixup" in name}
         return {name: Chosen(keys.get(name, {}), scores.get(name, 0.5)) for name in arms}
 
     monkeypatch.setattr(Search, "choose", choose)
@@ -157,7 +158,8 @@ def test_every_arm_is_tuned_and_a_method_that_is_not_refined_stands_once(monkeyp
         ["lineage refined", "meta refined"],
         [f"{name} mixup" for name in [*MIXES, *second]],
     ]
-    assert list(arms) == ["softmatch", *second, *others]
+    assert list(arms) == ["softmatch", *second, *others, "softmatch mixup", "lineage mixup"]
+    assert arms["softmatch mixup"]["baselines"][NAME]["methods"] == {"softmatch": {"mixup": 0.2}}
     assert arms["softmatch"]["baselines"][NAME]["methods"] == {"softmatch": {}}
     assert "softmatch" in arms["lineage"]["baselines"][f"{NAME}-teacher"]["methods"]
     if better:
