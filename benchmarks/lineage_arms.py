@@ -284,12 +284,22 @@ def mixing(
         arms |= second_round(ground, method, settings)
     if best["refined"].keys == settings:
         arms.pop("refined", None)
+    tried = {name: [best[name].keys] for name in arms}
+    if "lineage" in tried:
+        tried["lineage"].append(as_its_teacher(settings))
     mixed = {
-        name: [{**best[name].keys, "method.mixup": alpha} for alpha in ground.mixup]
-        for name in arms
+        name: [{**keys, "method.mixup": alpha} for keys in of for alpha in ground.mixup]
+        for name, of in tried.items()
         if ground.mixup
     }
     return {f"{name} mixup": Arm(arms[name].make, keys) for name, keys in mixed.items()}
+
+
+def as_its_teacher(settings: Keys) -> Keys:
+    """Of a lineage whose student goes on as its teacher of these settings learns, beside its soft
+    labels."""
+    recipe = {key: value for key, value in settings.items() if key.startswith("training.")}
+    return {"beside": True, "init": "teacher", **recipe, "training.unlabelled_weight": 1.0}
 
 
 def around_best(ground: Ground, make: Make, keys: Keys, space: Space, name: str) -> Arm:

@@ -182,6 +182,20 @@ def test_what_goes_on_from_labels_alone_has_no_mixup():
     assert mixing(replace(digits(), mixup=[]), best, "uda", {}) == {}
 
 
+def test_a_lineage_may_go_on_as_its_teacher_learns(monkeypatch):
+    settings = {**SETTINGS, "training.num_ops": 1, "training.ema": 0.5}
+    best = {name: Chosen({}, 0.5) for name in [*METHODS, "lineage", "meta", "refined"]}
+    arm = mixing(digits(), best, "flexmatch", settings)["lineage mixup"]
+    assert [keys["method.mixup"] for keys in arm.candidates] == [0.2, 0.75] * 2
+    made = arm.make("c", arm.candidates[-1])
+    teacher, student = made["baselines"]["c-teacher"], made["generations"]["c"]
+    mixed = {"flexmatch": {"threshold": 0.9, "mixup": 0.75}}
+    assert teacher["methods"] == student["methods"] == mixed and student["init"] == "teacher"
+    recipe = {**teacher["training"], "unlabelled_weight": 1.0}
+    for key in ("batch_size", "num_ops", "ema", "unlabelled_weight"):
+        assert student["training"][key] == recipe[key]
+
+
 @pytest.mark.parametrize("keys", [{"generations": 2, "beside": True}, {}])
 def test_mixup_of_a_lineage_is_its_methods(keys):
     given = {**keys, "method.mixup": 0.2}
