@@ -31,13 +31,7 @@ import numpy as np
 
 from benchmarks.continual import Row, cell
 from benchmarks.learning_curves import Curve, along, draw_curves
-from benchmarks.lineage_arms import (
-    Ground,
-    baselines,
-    last_round,
-    mixing,
-    second_round,
-)
+from benchmarks.lineage_arms import Ground, baselines, last_round, mixing, second_round
 from benchmarks.lineage_grounds import cifar10, digits
 from benchmarks.search import NAME, Block, Chosen, Models
 from benchmarks.study import Study, filled, run

@@ -29,7 +29,7 @@ OPTIONS = {  # some images are kept and some are not
 EVERY = pytest.mark.parametrize("name", OPTIONS)
 
 
-def test_every_method_that_compares_views_is_looked_at():
+def test_options_are_those_of_every_method_that_compares_views():
     kinds = {name for name, kind in SEMI_SUPERVISED.items() if issubclass(kind, Consistency)}
     assert kinds == OPTIONS.keys()
 
