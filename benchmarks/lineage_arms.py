@@ -65,6 +65,8 @@ class Ground:
         methods: the baselines.
         networks: a smaller one and a larger one; the smaller one where nothing is chosen.
         space: what is searched of every model; the order of keys is part of what is drawn.
+        starts: the first candidate of a baseline or of what goes on from one; without it, its
+            defaults.
         lineage: what is searched of generations.
         meta: what is searched of pairs; nothing where there are none.
         mixup: its values that are tried.
@@ -77,6 +79,8 @@ class Ground:
         seeds: of each candidate.
         more: seeds of the best three.
         claims: seeds of the claims.
+        of_others: how many of these seeds the other baselines are measured on, those that nothing
+            goes on from.
     """
 
     name: str
@@ -85,6 +89,7 @@ class Ground:
     methods: Sequence[str]
     networks: tuple[Keys, Keys]
     space: Space
+    starts: Mapping[str, Keys]
     lineage: Space
     meta: Space
     mixup: Sequence[float]
@@ -97,6 +102,11 @@ class Ground:
     seeds: range
     more: range
     claims: range
+    of_others: int
+
+    def candidates_of(self, name: str, space: Space) -> list[Keys]:
+        """Of a baseline or of what goes on from one."""
+        return draw(space, self.candidates, name, self.starts.get(name, {}))
 
     def search(self) -> Search:
         """Of every arm. The block `teacher` trains for one step and counts for none of them."""
@@ -221,7 +231,7 @@ def meta(ground: Ground, method: str, settings: Keys, name: str, keys: Keys) -> 
 def baselines(ground: Ground) -> dict[str, Arm]:
     """Of every method, what is searched of it and its recipe."""
     return {
-        method: Arm(partial(baseline, ground, method), draw(space, ground.candidates, method))
+        method: Arm(partial(baseline, ground, method), ground.candidates_of(method, space))
         for method, space in spaces(ground).items()
     }
 
@@ -244,7 +254,7 @@ def second_round(ground: Ground, method: str, settings: Keys) -> dict[str, Arm]:
     return {
         name: Arm(
             partial(make, ground, method, settings),
-            draw(getattr(ground, name), ground.candidates, name),
+            ground.candidates_of(name, getattr(ground, name)),
         )
         for name, make in goes_on(ground).items()
     } | {"refined": refined}

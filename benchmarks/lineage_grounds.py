@@ -25,6 +25,7 @@ def digits() -> Ground:
             "training.dropout": [0.0, 0.3],
             "training.labelled_view": ["weak", "strong"],
         },
+        starts={},
         lineage={
             "share": [0.35, 0.5, 0.65, 0.8],
             "generations": [1, 2],
@@ -80,6 +81,7 @@ def digits() -> Ground:
         seeds=range(3),
         more=range(3, 6),
         claims=range(700, 720),
+        of_others=5,
     )
 
 
@@ -94,6 +96,7 @@ def cifar10(images: Path) -> Ground:
     rates = [0.05, 0.1, 0.2]
     noise = {"training.magnitude": [5, 10], "training.num_ops": [1, 2]}
     decay = {"training.weight_decay": [1e-3, 2e-3, 4e-3]}
+    method = {"method.align": "uniform", "training.weight_decay": 1e-3}
     calm = {"training.num_ops": 1, "training.dropout": 0.0}  # more noise is worse, see RESULTS.md
     return Ground(
         name="cifar10",
@@ -116,6 +119,15 @@ def cifar10(images: Path) -> Ground:
             **noise,
             "training.labelled_view": ["weak", "strong"],
             **decay,
+        },
+        starts={
+            "flexmatch": {"method.threshold": 0.8, **method},
+            "softmatch": {"method.momentum": 0.99, **method},
+            "lineage": {
+                "share": 0.35,
+                "init": "teacher",
+                "labels.transforms": ["identity", "flip"],
+            },
         },
         lineage={
             "share": [0.3, 0.45, 0.6],
@@ -151,4 +163,5 @@ def cifar10(images: Path) -> Ground:
         seeds=range(1),
         more=range(0),
         claims=range(720, 723),
+        of_others=3,
     )

@@ -1,9 +1,9 @@
 """Every arm tuned on val by the same budget: as many candidates, each on as many seeds.
 
 Candidates are drawn at random from an arm's space, the same draws every time, each choice of a key
-about as often as any other; the first one is as the arm is without. All candidates of an arm run on
-a few seeds, the best few of them on more, and the one with the highest mean over all of its seeds
-is the arm. Test is not read.
+about as often as any other; the first one is where the arm starts from, its defaults unless others
+are named. All candidates of an arm run on a few seeds, the best few of them on more, and the one
+with the highest mean over all of its seeds is the arm. Test is not read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,8 +102,8 @@ class Search:
         }
 
 
-def draw(space: Space, num: int, name: str) -> list[Keys]:
-    """At most so many different choices of all keys; the first of them chooses none.
+def draw(space: Space, num: int, name: str, start: Keys = MappingProxyType({})) -> list[Keys]:
+    """At most so many different choices of all keys, the start before them.
 
     Args:
         name: what the draws depend on.
@@ -112,7 +113,7 @@ def draw(space: Space, num: int, name: str) -> list[Keys]:
     for key, values in columns.items():
         columns[key] = values[: num - 1]
         rng.shuffle(columns[key])
-    return _different({}, *({k: v[n] for k, v in columns.items()} for n in range(num - 1)))
+    return _different(start, *({k: v[n] for k, v in columns.items()} for n in range(num - 1)))
 
 
 def around(make: Make, keys: Keys, space: Space, num: int, name: str) -> list[Keys]:

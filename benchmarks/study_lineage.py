@@ -23,7 +23,7 @@ all arms.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,11 +102,13 @@ def names(models: Models) -> list[str]:
 
 
 def claims(ground: Ground, arms: Mapping[str, Models]) -> Rows:
-    """Run what is missing: first, on all seeds, what the claim is about, then other baselines."""
+    """Run what is missing: on all seeds what the claim is about, then, on the first of them, the
+    other baselines."""
     first, *others = arms
     others = [arm for arm in others if arm in ground.methods]
-    run(claim(ground, {arm: models for arm, models in arms.items() if arm not in others}))
-    rows = run(claim(ground, arms))
+    rows = run(claim(ground, {arm: models for arm, models in arms.items() if arm not in others}))
+    study = claim(ground, {arm: arms[arm] for arm in others})
+    rows += run(replace(study, seeds=ground.claims[: ground.of_others]))
     return {arm: {row["seed"]: row for row in rows if row["arm"] == arm} for arm in arms}
 
 
@@ -133,12 +135,8 @@ def _gains(of: Mapping[str, Row], over: Mapping[str, Row]) -> list[float]:
 
 
 def curves(rows: Rows, arms: Mapping[str, Models]) -> dict[str, list[Curve]]:
-    """Of every arm, of the seeds that all have."""
-    shared: Collection[str] = set.intersection(*(set(of) for of in rows.values()))
-    return {
-        arm: [along(row, names(arms[arm])) for seed, row in of.items() if seed in shared]
-        for arm, of in rows.items()
-    }
+    """Of every arm, on all of its seeds."""
+    return {arm: [along(row, names(arms[arm])) for row in of.values()] for arm, of in rows.items()}
 
 
 def on_the_way(curves: Mapping[str, Sequence[Curve]]) -> str:

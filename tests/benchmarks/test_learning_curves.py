@@ -1,6 +1,7 @@
 """Accuracy against cost, of arms of several models."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,32 +107,35 @@ def test_a_table_compares_seed_by_seed_and_adds_up_what_an_arm_costs():
     assert own.startswith("| lineage | 3 | 50.0 ± ") and own.endswith(" |  | 3.0 | 1.00 |")
 
 
-def test_curves_are_of_the_seeds_that_all_arms_have():
+def test_every_seed_of_an_arm_has_a_curve():
     rows = {
         "uda": {"1": claimed("uda", 0.5), "2": claimed("uda", 0.7)},
         "lineage": {"2": claimed("lineage", 0.8)},
     }
     drawn = study_lineage.curves(rows, ARMS)
-    assert [list(curve.accuracy) for curve in drawn["uda"]] == [[0.7]]
+    assert [list(curve.accuracy) for curve in drawn["uda"]] == [[0.5], [0.7]]
     assert [list(curve.accuracy) for curve in drawn["lineage"]] == [[0.8, 0.8]]
 
 
-def test_what_the_claim_is_about_runs_first(monkeypatch):
+def test_what_the_claim_is_about_runs_first_and_others_on_fewer_seeds(monkeypatch):
     asked = []
 
     def run(study):
-        asked.append(list(study.arms))
+        asked.append((list(study.arms), list(study.seeds)))
         return [{"arm": arm, "seed": "700"} for arm in study.arms]
 
     monkeypatch.setattr(study_lineage, "run", run)
-    ground = digits()
+    ground = replace(digits(), claims=range(700, 709), of_others=2)
     arms = {
         name: baseline(ground, "uda", NAME, {})
         for name in ("uda", "lineage", "meta", "refined", "supervised", "uda mixup")
     }
     rows = study_lineage.claims(ground, arms)
-    assert asked == [["uda", "lineage", "meta", "refined", "uda mixup"], list(arms)]
-    assert rows["refined"] == {"700": {"arm": "refined", "seed": "700"}}
+    first = ["uda", "lineage", "meta", "refined", "uda mixup"]
+    assert asked == [(first, list(range(700, 709))), (["supervised"], [700, 701])]
+    assert list(rows) == list(arms)
+    for name in ("refined", "supervised"):
+        assert rows[name] == {"700": {"arm": name, "seed": "700"}}
 
 
 MIXES = ["uda", "fixmatch", "flexmatch", "freematch", "softmatch"]

@@ -44,6 +44,16 @@ def test_draws_are_different_the_same_every_time_and_begin_with_none():
     assert len({tuple(keys.items()) for keys in drawn}) == len(drawn)
 
 
+def test_draws_may_begin_with_a_start_of_their_own():
+    space = {"a": [1, 2, 3], "b": [4, 5, 6]}
+    start = {"a": 2}
+    assert draw(space, 3, "arm", start) == [start, *draw(space, 3, "arm")[1:]]
+    ground = replace(digits(), starts={"uda": {"method.threshold": 0.7}, "lineage": {"share": 0.3}})
+    assert baselines(ground)["uda"].candidates[0] == {"method.threshold": 0.7}
+    assert baselines(ground)["fixmatch"].candidates[0] == {}
+    assert second_round(ground, "uda", {})["lineage"].candidates[0] == {"share": 0.3}
+
+
 def test_every_choice_of_a_key_is_drawn_about_as_often():
     space = {"a": [1, 2], "b": list(range(50)), "c": [True, False, None]}
     drawn = draw(space, 13, "arm")[1:]
@@ -251,6 +261,7 @@ def test_images_of_an_arm_are_those_that_its_cards_count(chain, make, keys):
         methods=["mean_teacher"],
         networks=({"network": "small_cnn", "width": 0.25}, {"network": "wide_cnn", "width": 0.25}),
         space={},
+        starts={},
         lineage={},
         meta={},
         mixup=[],
@@ -263,6 +274,7 @@ def test_images_of_an_arm_are_those_that_its_cards_count(chain, make, keys):
         seeds=range(1),
         more=range(1),
         claims=range(1),
+        of_others=1,
     )
     models = make(ground, "mean_teacher", {}, "last", keys)
     study = Study(
