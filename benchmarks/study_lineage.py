@@ -113,8 +113,10 @@ def claims(ground: Ground, arms: Mapping[str, Models]) -> Rows:
 
 
 def table(rows: Rows, arms: Mapping[str, Models]) -> str:
-    """A line an arm: accuracies, what separates the lineage from it, images and CPU-minutes."""
-    head = ["", "n", "test, %", "val, %", "lineage - it, test", "thousand images", "CPU-minutes"]
+    """A line an arm: accuracies, what separates the lineage from it (with mixup, where it was
+    measured so), images and CPU-minutes."""
+    last = "lineage mixup" if "lineage mixup" in rows else "lineage"
+    head = ["", "n", "test, %", "val, %", f"{last} - it, test", "thousand images", "CPU-minutes"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for arm, of in rows.items():
         seen, spent = (
@@ -123,7 +125,7 @@ def table(rows: Rows, arms: Mapping[str, Models]) -> str:
         )
         columns = ("acc", "val_acc")
         cells = [cell([float(row[f"{c}/{NAME}"]) for row in of.values()]) for c in columns]
-        cells.append("" if arm == "lineage" else cell(_gains(rows["lineage"], of), "+"))
+        cells.append("" if arm == last else cell(_gains(rows[last], of), "+"))
         cells += [f"{max(seen) / 1000:.1f}", f"{np.mean(spent) / 60:.2f}"]
         lines.append(f"| {' | '.join([arm, str(len(of)), *cells])} |")
     return "\n".join(lines)

@@ -107,6 +107,20 @@ def test_a_table_compares_seed_by_seed_and_adds_up_what_an_arm_costs():
     assert own.startswith("| lineage | 3 | 50.0 ± ") and own.endswith(" |  | 3.0 | 1.00 |")
 
 
+def test_a_lineage_with_mixup_is_what_others_are_compared_with():
+    rows = {
+        arm: {seed: claimed("uda", accuracy) for seed in "12"}
+        for arm, accuracy in {"uda": 0.5, "lineage": 0.6, "lineage mixup": 0.8}.items()
+    }
+    table = study_lineage.table(rows, dict.fromkeys(rows, ARMS["uda"]))
+    assert "| lineage mixup - it, test |" in table
+    assert [line.split(" | ")[4] for line in table.splitlines()[2:]] == [
+        "+30.0 ± 0.0",
+        "+20.0 ± 0.0",
+        "",
+    ]
+
+
 def test_every_seed_of_an_arm_has_a_curve():
     rows = {
         "uda": {"1": claimed("uda", 0.5), "2": claimed("uda", 0.7)},
