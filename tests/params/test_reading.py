@@ -44,8 +44,8 @@ def test_a_duplicate_key_is_refused(tmp_path):
 
 def test_a_duplicate_name_is_refused(tmp_path):
     text = (ROOT / "params.yaml").read_text()
-    name = re.search(r"(?m)^  (\w+): *{teacher: teacher.*$", text)
-    text = text.replace(name[0], f"{name[0]}\n{name[0]}")
+    name = re.search(r"(?m)^generations:\n  (\w+):", text)
+    text = text.replace(name[0], f"{name[0]} {{}}\n  {name[1]}:")
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError, match=f"'{name[1]}' stands here a second time"):
         load(tmp_path / "params.yaml")
