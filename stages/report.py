@@ -29,6 +29,7 @@ def experiment(params: Params) -> Experiment:
         data_seed=params.data.seed,
         test=params.report.test,
         register=params.report.registers,
+        keeps=params.report.keeps,
         params=params.model_dump(by_alias=True, exclude_unset=True),
         shared={key: getattr(params, key).model_dump() for key in ("data", "training", "labels")},
     )
@@ -41,7 +42,8 @@ def results(of: Experiment) -> Results:
     measured = measure.models(lineage, of.test and all(d.images("test") for d in data))
     quality = {name: label_quality(name) for name in lineage.of("generations")}
     chain = lineage.chain(lineage.final)
-    verdict = gate.decide(chain, gate.compare(chain, measured))
+    smaller = dict.fromkeys(lineage.of("distilled"), of.keeps)
+    verdict = gate.decide(chain, gate.compare(chain, measured, smaller))
     return Results(of, measured, quality, metrics(measured, quality), verdict, data)
 
 

@@ -56,6 +56,11 @@ class Lineage:
             model = self.entries[model].parent
         return chain
 
+    def generations(self, name: str) -> list[str]:
+        """The models from the first to `name` but for tasks and distilled ones."""
+        others = ("tasks", "distilled")
+        return [model for model in self.chain(name) if self.entries[model].block not in others]
+
     def pairs(self) -> dict[str, tuple[str, str, str]]:
         """By the name of each student of Meta Pseudo Labels: its teacher before, what that teacher
         became, the student."""

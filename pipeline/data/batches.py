@@ -64,6 +64,11 @@ class Stream:
         """Where its batches are."""
         return self.images.device if isinstance(self.images, Tensor) else self.device
 
+    def samples(self, start: int, stop: int) -> Tensor:
+        """Samples in their order, as they lie there: uint8 (n, C, H, W), on the device."""
+        rows = np.arange(start, min(stop, len(self)))
+        return self.gather(self.read(rows)).to(self.place)
+
     def read(self, samples: np.ndarray) -> dict[str, np.ndarray]:
         """What the host says of samples (n,): their `image`, bytes (n, C, H, W), or where it is on
         the device: `row` (n,).

@@ -126,6 +126,12 @@ class Classifier(nn.Module):
         logits = torch.cat([head(seen[task]) for task, head in self.heads.items()], dim=1)
         return Output(self.calibrator(logits) if self.calibrator else logits, features)
 
+    def log_probs(self, output: Output, temperature: float = 1.0) -> Tensor:
+        """log softmax(logits / T) of what it said: (N, C), at least float32."""
+        logits = output.logits
+        logits = logits if logits.dtype == torch.float64 else logits.float()
+        return F.log_softmax(logits / temperature, dim=1)
+
     def _noisy(self, features: Tensor) -> Tensor:
         return F.dropout(features, self.dropout, self.training) if self.dropout else features
 

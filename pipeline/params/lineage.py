@@ -64,9 +64,11 @@ def _parent_faults(source: Source, loc: tuple, parents: dict) -> list[UserError]
     where = source.where((*loc, PARENT_KEY[loc[0]]))
     if parent not in parents:
         return [UserError(where, f"no model is named '{parent}'", nearest(parent, parents))]
-    blocks = {other[0] for other, _ in entries(source) if str(other[-1]) == parent}
-    if loc[0] in ("generations", "meta_pseudo_labels") and blocks == {"tasks"}:
-        what = f"'{parent}' is a task: it answers with classes that the base task does not have"
+    known = _heads_by_model(source).get(parent, [])
+    if loc[0] in ("generations", "meta_pseudo_labels") and len(known) > 1:
+        blocks = {other[0] for other, _ in entries(source) if str(other[-1]) == parent}
+        learnt = "is a task: it" if blocks == {"tasks"} else "has learnt a task: it"
+        what = f"'{parent}' {learnt} answers with classes that the base task does not have"
         return [UserError(where, what, "name the teacher or a generation")]
     ring = _ring(loc, parents)
     if ring:

@@ -7,6 +7,7 @@ from pydantic import Field
 from pipeline.continual.options import Task
 from pipeline.core.block import Block, Fault, override_of
 from pipeline.core.lineage import Entry, Lineage, corrected
+from pipeline.distil.options import Distilled
 from pipeline.labelling.rule import Labels
 from pipeline.meta.options import MetaPseudoLabels, MetaTeacher
 from pipeline.report.options import Report
@@ -35,18 +36,20 @@ class TaskOfData(Task):
     )
 
 
-AnyModel = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | TaskOfData
+AnyModel = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | Distilled | TaskOfData
 # Blocks of models by name: the key of a parent, if they have one, and the stage that makes them.
 PARENT_KEY = {
     "generations": "teacher",
     "meta_pseudo_labels": "teacher",
     "baselines": None,
+    "distilled": "teacher",
     "tasks": "base",
 }
 STAGE = {
     "generations": "student",
     "meta_pseudo_labels": "meta_pseudo_labels",
     "baselines": "baseline",
+    "distilled": "distill",
     "tasks": "extend",
 }
 
@@ -64,6 +67,9 @@ class Params(Block):
         description="name: student that corrects its teacher; `{}` for none"
     )
     baselines: dict[str, Baseline] = Field(description="name: model to compare with; `{}` for none")
+    distilled: dict[str, Distilled] = Field(
+        description="name: student of another model's answers; `{}` for none"
+    )
     tasks: dict[str, TaskOfData] = Field(description="name: what to learn on top; `{}` for none")
     final: str = Field(description="the model meant to ship")
     report: Report

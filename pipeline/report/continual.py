@@ -18,9 +18,11 @@ SCORES = ("score", "score_old", "score_new")
 def chain(measured: dict[str, Measured], name: str) -> list[str]:
     """The models that stand for the tasks `name` knows, oldest first: for the base task the model
     the first task was learnt on, then one model a task, `name` last."""
-    models = [name]
-    while len(tasks.learnt(measured[models[0]].card)) > 1:
-        models.insert(0, next(iter(measured[models[0]].card["parents"])))
+    models, parent = [name], name
+    while (num := len(tasks.learnt(measured[models[0]].card))) > 1:
+        parent = next(iter(measured[parent].card["parents"]))
+        if len(tasks.learnt(measured[parent].card)) < num:  # a distilled model knows no less
+            models.insert(0, parent)
     return models
 
 

@@ -15,6 +15,7 @@ class Experiment:
         seed: of the training; `data_seed`: of the split of the images.
         test: whether test images are to be read, if there are any.
         register: whether the model that ships goes to the registry.
+        keeps: share of its teacher's accuracy that a distilled model must have to ship.
         params: the file's own keys and values.
         shared: its blocks that all models share, with every default.
     """
@@ -25,11 +26,11 @@ class Experiment:
     data_seed: int
     test: bool
     register: bool
+    keeps: float
     params: dict
     shared: dict
 
     @property
     def last_generation(self) -> str:
-        """The model that the chain to the candidate reached before any task."""
-        chain = self.lineage.chain(self.lineage.final)
-        return [name for name in chain if self.lineage[name].block != "tasks"][-1]
+        """The model that the chain to the candidate reached before any task or distillation."""
+        return self.lineage.generations(self.lineage.final)[-1]

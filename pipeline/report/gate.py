@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +17,8 @@ LEVEL = 0.05
 RULE = (
     "A model ships unless its parent, or any model before that in its chain, is better on the "
     f"model's own val images (exact McNemar test, one-sided, p < {LEVEL}); images of classes that "
-    "the earlier model does not know count against that one."
+    "the earlier model does not know count against that one. A distilled model, and what goes on "
+    "from it, may be worse than what was before by as much as report.keeps allows."
 )
 
 
@@ -59,6 +62,8 @@ class Pair:
         mine, theirs: whether each is right, bool (N,); the parent is wrong on classes it does not
             know.
         shared: whether both know the image's class, bool (N,).
+        keeps: where a distilled model lies between, the share of the parent's accuracy that is
+            enough; else None.
     """
 
     child: str
@@ -66,6 +71,14 @@ class Pair:
     mine: np.ndarray
     theirs: np.ndarray
     shared: np.ndarray
+    keeps: float | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether the child is too much worse to ship."""
+        if self.keeps is None:
+            return self.chance < LEVEL
+        return bool(self.mine.mean() < self.keeps * self.theirs.mean())
 
     @property
     def chance(self) -> float:
@@ -81,6 +94,9 @@ class Pair:
             f"and wrong on {lost} where {self.parent} is right "
             f"(one-sided McNemar p = {self.chance:.2g})"
         )
+        if self.keeps is not None:
+            kept = self.mine.mean() / self.theirs.mean() if self.theirs.any() else float("inf")
+            text = f"{text} and keeps {kept:.1%} of its accuracy ({self.keeps:.0%} asked)"
         if self.shared.all():
             return text
         old = f"{self.mine[self.shared].mean():.1%} where {self.parent} is right on "
@@ -89,19 +105,33 @@ class Pair:
         )
 
 
-def compare(chain: list[str], measured: Mapping[str, Measured]) -> dict[str, list[Pair]]:
+def compare(
+    chain: list[str],
+    measured: Mapping[str, Measured],
+    keeps: Mapping[str, float] = MappingProxyType({}),
+) -> dict[str, list[Pair]]:
     """Each model of a chain against all before it, its own parent first.
 
     Args:
         chain: from the first model to the candidate, each the parent of the next.
+        keeps: of each distilled model, the share of its teacher's accuracy that is enough.
     """
     return {
-        child: [_pair(child, elder, measured) for elder in reversed(chain[:place])]
+        child: [
+            _pair(child, elder, measured, _kept(chain[before + 1 : place + 1], keeps))
+            for before, elder in reversed(list(enumerate(chain[:place])))
+        ]
         for place, child in enumerate(chain[1:], 1)
     }
 
 
-def _pair(child: str, elder: str, measured: Mapping[str, Measured]) -> Pair:
+def _kept(between: list[str], keeps: Mapping[str, float]) -> float | None:
+    """What is enough of an elder's accuracy after models, the child the last of them."""
+    shares = [keeps[name] for name in between if name in keeps]
+    return prod(shares) if shares else None
+
+
+def _pair(child: str, elder: str, measured: Mapping[str, Measured], keeps: float | None) -> Pair:
     mine, theirs = measured[child].answers["val"], measured[elder].answers["val"]
     ahead = measured[elder].ahead.get("val", {})
     shared = np.isin(mine.task, [*theirs.task, *ahead])
@@ -109,7 +139,7 @@ def _pair(child: str, elder: str, measured: Mapping[str, Measured]) -> Pair:
     right[np.isin(mine.task, theirs.task)] = theirs.right
     for task in set(mine.task) & set(ahead):
         right[mine.task == task] = ahead[task].right
-    return Pair(child, elder, mine.right, right, shared)
+    return Pair(child, elder, mine.right, right, shared, keeps)
 
 
 def decide(chain: list[str], pairs: Mapping[str, list[Pair]]) -> Verdict:
@@ -117,7 +147,7 @@ def decide(chain: list[str], pairs: Mapping[str, list[Pair]]) -> Verdict:
     than any model before that: a ruined parent must not make its child seem fine."""
     sentences = []
     for child in reversed(chain[1:]):
-        lost = [pair for pair in pairs[child] if pair.chance < LEVEL]
+        lost = [pair for pair in pairs[child] if pair.lost]
         if not lost:
             return Verdict(child, [*sentences, f"{child} ships: {pairs[child][0].describe()}."])
         sentences.append(f"{child} does not ship: {lost[0].describe()}.")

@@ -93,7 +93,12 @@ def _last(results: Results, name: str, teacher: str) -> Tile:
 
 
 def _candidate(results: Results, name: str) -> Tile:
-    model = results.measured[name]
+    model, entry = results.measured[name], results.lineage[name]
+    if entry.block == "distilled":
+        teacher = results.measured[entry.parent].card["num_parameters"]
+        share = model.card["num_parameters"] / teacher
+        role = f"distilled from {entry.parent}, {share:.0%} of its weights"
+        return Tile(name, role, model, gain=_gain(results, name, entry.parent))
     role = f"with {counted(len(tasks.learnt(model.card)) - 1, 'new task')}"
     return Tile(name, role, model, kept=_kept(results, name))
 

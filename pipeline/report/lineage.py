@@ -157,6 +157,8 @@ def _note(results: Results, name: str) -> str:
     if entry.block == "meta_pseudo_labels":
         student = name in results.lineage.pairs()
         return "learns corrected labels" if student else "corrected by its student"
+    if entry.block == "distilled":
+        return f"learns from {entry.parent}"
     if entry.block == "baselines":
         return "baseline from labels"
     return f"{counted(len(model.classes), 'class')} from labels"

@@ -13,3 +13,9 @@ class Report(Block):
         alias="register",  # which is also a method of every pydantic model
         description="register the model that ships in MLflow, and move `champion` if it is as good",
     )
+    keeps: float = Field(
+        0.97,
+        gt=0,
+        le=1,
+        description="share of its teacher's val accuracy that a distilled model must have to ship",
+    )

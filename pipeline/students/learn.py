@@ -189,12 +189,21 @@ def pseudo_labelled(job: Job) -> dict[str, Stream]:
 
 
 def end(
-    job: Job, trainings: Trainings, learner: Learner | Trained, card: dict, history: list[Row]
+    job: Job,
+    trainings: Trainings,
+    learner: Learner | Trained,
+    card: dict,
+    history: list[Row],
+    clean: Mapping[str, Stream] | None = None,
 ) -> dict:
-    """Fine-tune a learner if that is asked for, and write the model; returns its card."""
+    """Fine-tune a learner if that is asked for, and write the model; returns its card.
+
+    Args:
+        clean: what it is fine-tuned on, other than the base task's labelled images.
+    """
     options = job.config.options.fine_tune
     if options:
-        clean = job.images.labelled(targets(job), job.images.weak)
+        clean = clean or {"labelled": job.images.labelled(targets(job), job.images.weak)}
         learner, card, rows = fine_tune(trainings, learner, options, clean, card)
         history = [*history, *rows]
     metrics = evaluation(card, job.run.device)(learner)

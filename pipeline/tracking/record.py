@@ -107,8 +107,7 @@ def _record_generations(
 ) -> None:
     """Accuracy over the generations of the chain to the candidate, a step each."""
     lineage = experiment.lineage
-    chain = [name for name in lineage.chain(lineage.final) if lineage[name].block != "tasks"]
-    for step, name in enumerate(chain):
+    for step, name in enumerate(lineage.generations(lineage.final)):
         keys = {"generation/val_acc": f"val_acc/{name}", "generation/acc": f"acc/{name}"}
         tracker.metrics({key: metrics[k] for key, k in keys.items() if k in metrics}, step)
 

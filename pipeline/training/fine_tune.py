@@ -5,6 +5,8 @@ it trained at, since networks see objects larger in training crops than at test 
 2019, arXiv:1906.06423).
 """
 
+from collections.abc import Mapping
+
 from pipeline.core import machine
 from pipeline.data.batches import Stream
 from pipeline.networks import checkpoint
@@ -15,7 +17,11 @@ from pipeline.training.recipe import FineTune, Training
 
 
 def fine_tune(
-    trainings: Trainings, learner: Learner, options: FineTune, clean: Stream, card: dict
+    trainings: Trainings,
+    learner: Learner,
+    options: FineTune,
+    clean: Mapping[str, Stream],
+    card: dict,
 ) -> tuple[Learner, dict, list[Row]]:
     """Train the shipped weights of a learner on.
 
@@ -28,7 +34,7 @@ def fine_tune(
     Returns:
         the new learner, its card with the images that it saw, its curve.
     """
-    run, streams = trainings.run, {"labelled": clean}
+    run = trainings.run
     spec = card["network"] | {"image_size": options.image_size}
     network = checkpoint.build(
         {**card, "network": spec | {"dropout": 0.0, "stochastic_depth": 0.0}}
@@ -36,11 +42,11 @@ def fine_tune(
     network.to(run.device).load_state_dict(learner.weights.state_dict())
     autocast = machine.configure(run.machine, network, checkpoint.pixels(card | {"network": spec}))
     tuned = Learner(network, recipe(learner.training, options), autocast=autocast)
-    seen = card["images_seen"] + tuned.images_seen(sizes(streams))
+    seen = card["images_seen"] + tuned.images_seen(sizes(clean))
     card = card | {"network": spec, "images_seen": seen}
     evaluate = evaluation(card, run.device)
     first = learner.training.steps
-    return tuned, card, trainings.fit(tuned, streams, evaluate, "fine_tune", first)
+    return tuned, card, trainings.fit(tuned, clean, evaluate, "fine_tune", first)
 
 
 def recipe(training: Training, options: FineTune) -> Training:

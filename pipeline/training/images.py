@@ -62,6 +62,10 @@ class TrainingImages:
         noise = {"magnitude_std": recipe.magnitude_std, "cutout": recipe.cutout}
         return StrongView(self.weak, RandAugment(n=recipe.num_ops, m=recipe.magnitude, **noise))
 
+    def still(self, view: View) -> bool:
+        """Whether a view of these leaves every image as it is."""
+        return view is self.weak and not self.training.flip and not self.training.shift
+
     @property
     def labelled_view(self) -> View:
         """The view of labelled images in training."""

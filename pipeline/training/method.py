@@ -19,6 +19,7 @@ from pipeline.data.batches import Part, Stream
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.training.images import TrainingImages
 from pipeline.training.recipe import Training
+from pipeline.training.teaching import Teaching
 
 
 class Blocks(NamedTuple):
@@ -54,6 +55,7 @@ class Setting:
         methods: all that are on, by name.
         held_out: rows of the labelled images that are kept from the training, int64.
         scenario: of the task: `class`, `task` or `domain`.
+        teaching: the teacher whose answers a distilled model learns from; None without one.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Setting:
     methods: Mapping[str, "Method"] = field(default_factory=dict)
     held_out: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     scenario: str = "class"
+    teaching: Teaching | None = None
 
 
 class Method:
@@ -99,6 +102,8 @@ class Method:
         capturable: whether a step is the same work on the device every time: no hook reads `step`,
             decides by a tensor's value, or puts a new tensor in the place of one it kept.
         warmup_steps: steps that train the new head alone, before all others.
+        alone_steps: steps that train by this method's losses alone, before all others; it is off
+            after them.
         state: named tensors: all that a resumed training, or the next task, needs of it.
         module: weights of its own, trained with the network's by its optimiser; or None.
         notes: named scalars to record with the losses; the same names at every step.
@@ -127,6 +132,7 @@ class Method:
     apart: tuple[str, ...] = ()
     capturable = False
     warmup_steps = 0
+    alone_steps = 0
 
     def __init__(self, options: Block):
         self.options = options
