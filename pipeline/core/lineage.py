@@ -12,12 +12,13 @@ class Entry(NamedTuple):
     parent: str | None  # the model that taught it or that it extends; None: from labels
     stage: str  # of DVC, e.g. `student@g1`
     methods: tuple[str, ...] = ()  # that it learns by, besides its labels
+    others: tuple[str, ...] = ()  # further parents, of one that answers together with them
 
     @property
     def taught_by(self) -> str:
         """What it learnt from, in words: a model or labels, and methods."""
         meta = " (meta)" if self.block == "meta_pseudo_labels" else ""
-        return " + ".join([(self.parent or "labels") + meta, *self.methods])
+        return " + ".join([(self.parent or "labels") + meta, *self.others, *self.methods])
 
 
 class Lineage:
@@ -34,7 +35,7 @@ class Lineage:
         waiting = {entry.name: entry for entry in entries}
         while waiting:
             ready = {None, *self.entries}
-            name = next(n for n, entry in waiting.items() if entry.parent in ready)
+            name = next(n for n, e in waiting.items() if {e.parent, *e.others} <= ready)
             self.entries[name] = waiting.pop(name)
 
     def __iter__(self):

@@ -13,17 +13,22 @@ from pipeline.core import files
 from pipeline.core.errors import UserError
 from pipeline.networks import architecture_of
 from pipeline.networks.classifier import Classifier, num_parameters
+from pipeline.networks.ensemble import Ensemble
 
 SCHEMA = 3  # 2: `network.image_size`; 3: `methods`, images of every pass counted
 
 
-def build(card: dict) -> Classifier:
-    """The classifier that a card describes, with fresh weights from torch's generator.
+def build(card: dict) -> Classifier | Ensemble:
+    """The classifier, or ensemble of them, that a card describes, with fresh weights from torch's
+    generator.
 
     Raises:
         UserError: the images are too small for the network, or timm is not installed, which it is
             of.
     """
+    if "members" in card:
+        members = [build(member) for member in card["members"]]
+        return Ensemble(members, card["weights"], card["network"]["mean"])
     spec = card["network"]
     check_images(card, spec["image_size"])
     channels = card["image_shape"][0]
@@ -73,7 +78,7 @@ def pixels(card: dict) -> int:
 
 def save(
     folder: Path | str,
-    network: Classifier,
+    network: Classifier | Ensemble,
     card: dict,
     memory: dict[str, torch.Tensor] | None = None,
 ) -> dict:
@@ -112,7 +117,7 @@ def read_card(folder: Path | str) -> dict:
 
 def load(
     folder: Path | str, device: torch.device | str = "cpu", noise: dict | None = None
-) -> tuple[Classifier, dict]:
+) -> tuple[Classifier | Ensemble, dict]:
     """A model in eval mode, and its card.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.core.errors import UserError, nearest
 from pipeline.core.lineage import corrected
 from pipeline.core.yaml_file import Source
-from pipeline.params.schema import PARENT_KEY
+from pipeline.params.schema import PARENT_KEYS
 
 NAME = re.compile(r"[a-z][a-z0-9_-]*")
 RESERVED = {"base"}
@@ -17,20 +17,21 @@ RESERVED = {"base"}
 def lineage_faults(source: Source) -> list[UserError]:
     """Every fault in who teaches or extends whom."""
     errors = []
-    parents: dict[str, Any] = {"teacher": None}
+    parents: dict[str, list[Any]] = {"teacher": []}
     models = list(entries(source))
     for loc, spec in models:
         errors += _name_faults(source, loc, parents)
         name = str(loc[-1])
-        parents.setdefault(name, spec.get(PARENT_KEY[loc[0]]))
+        parents.setdefault(name, [spec.get(key) for key in PARENT_KEYS[loc[0]]])
         if loc[0] != "meta_pseudo_labels":
             continue
         if corrected(name) in parents:
             what = f"the name '{corrected(name)}', of what its teacher becomes, is taken"
             errors.append(UserError(source.where(loc), what, "choose another"))
-        parents.setdefault(corrected(name), spec.get("teacher"))
+        parents.setdefault(corrected(name), [spec.get("teacher")])
     for loc, _ in models:
-        errors += _parent_faults(source, loc, parents)
+        for place, key in enumerate(PARENT_KEYS[loc[0]]):
+            errors += _parent_faults(source, (*loc, key), parents, place)
     final = source.values.get("final")
     if isinstance(final, str) and final not in parents:
         where = source.where(("final",))
@@ -40,7 +41,7 @@ def lineage_faults(source: Source) -> list[UserError]:
 
 def entries(source: Source) -> Iterator[tuple[tuple, dict]]:
     """The place and the raw block of every model but the teacher."""
-    for block in PARENT_KEY:
+    for block in PARENT_KEYS:
         items = source.values.get(block)
         for name, spec in items.items() if isinstance(items, dict) else ():
             yield (block, name), spec if isinstance(spec, dict) else {}
@@ -56,38 +57,47 @@ def _name_faults(source: Source, loc: tuple, taken: dict) -> list[UserError]:
     return []
 
 
-def _parent_faults(source: Source, loc: tuple, parents: dict) -> list[UserError]:
-    name = str(loc[-1])
-    parent = parents.get(name)
+def _parent_faults(source: Source, loc: tuple, parents: dict, place: int) -> list[UserError]:
+    """Of one parent of a model.
+
+    Args:
+        loc: of the key that names it.
+        place: which of the model's parents it is.
+    """
+    block, name = loc[0], str(loc[1])
+    parent = parents[name][place] if place < len(parents.get(name, [])) else None
     if not isinstance(parent, str):
-        return []  # none, or missing or of the wrong type, which was said
-    where = source.where((*loc, PARENT_KEY[loc[0]]))
+        return []  # missing or of the wrong type, which was said
+    where = source.where(loc)
     if parent not in parents:
         return [UserError(where, f"no model is named '{parent}'", nearest(parent, parents))]
     known = _heads_by_model(source).get(parent, [])
-    if loc[0] in ("generations", "meta_pseudo_labels") and len(known) > 1:
+    if block in ("generations", "meta_pseudo_labels") and len(known) > 1:
         blocks = {other[0] for other, _ in entries(source) if str(other[-1]) == parent}
         learnt = "is a task: it" if blocks == {"tasks"} else "has learnt a task: it"
         what = f"'{parent}' {learnt} answers with classes that the base task does not have"
         return [UserError(where, what, "name the teacher or a generation")]
-    ring = _ring(loc, parents)
+    ring = _ring(block, name, parent, parents)
     if ring:
         what = f"teaches itself ({' -> '.join(ring)})"
         return [UserError(where, what, "begin the chain at 'teacher'")]
     return []
 
 
-def _ring(loc: tuple, parents: dict) -> list[str]:
-    """The models from this one back to itself; none if its chain ends, or is caught in a ring
-    further up, which is reported where it stands."""
-    name = str(loc[-1])
-    made = (name, corrected(name)) if loc[0] == "meta_pseudo_labels" else (name,)
-    seen, parent = [name], parents[name]
-    while isinstance(parent, str) and parent in parents and parent not in seen[1:]:
-        if parent in made:
-            return [*seen, parent]
-        seen.append(parent)
-        parent = parents[parent]
+def _ring(block: str, name: str, parent: str, parents: dict) -> list[str]:
+    """The models from this one through a parent back to itself; none if all chains from there end,
+    or are caught in a ring further up, which is reported where it stands."""
+    made = (name, corrected(name)) if block == "meta_pseudo_labels" else (name,)
+    paths, seen = [[name, parent]], set()
+    while paths:
+        path = paths.pop()
+        if path[-1] in made:
+            return path
+        if path[-1] in seen:
+            continue
+        seen.add(path[-1])
+        above = [other for other in parents[path[-1]] if isinstance(other, str)]
+        paths += [[*path, other] for other in reversed(above) if other in parents]
     return []
 
 
@@ -119,7 +129,7 @@ def _heads_by_model(source: Source) -> dict[str, list[list[str]]]:
     models = dict(entries(source))
     for _ in models:  # a parent may stand behind its child; so many rounds reach everyone
         for (block, name), spec in models.items():
-            parent = str(spec.get(PARENT_KEY[block]))
+            parent = str(spec.get(next(iter(PARENT_KEYS[block]), "")))
             grows = block == "tasks" and spec.get("scenario") != "domain"
             if parent in known and block == "tasks":
                 known[str(name)] = known[parent] + [_names(spec.get("classes"))] * grows

@@ -7,7 +7,7 @@ from pydantic import Field
 from pipeline.continual.options import Task
 from pipeline.core.block import Block, Fault, override_of
 from pipeline.core.lineage import Entry, Lineage, corrected
-from pipeline.distil.options import Distilled
+from pipeline.distil.options import Distilled, Together
 from pipeline.labelling.rule import Labels
 from pipeline.meta.options import MetaPseudoLabels, MetaTeacher
 from pipeline.report.options import Report
@@ -15,7 +15,7 @@ from pipeline.sources.options import Data
 from pipeline.students.generation import Generation
 from pipeline.students.options import Baseline, Teacher
 from pipeline.training.model import ModelConfig
-from pipeline.training.recipe import Training
+from pipeline.training.recipe import Training, TrainingOverride
 
 
 class TaskData(override_of(Data, without=("classes", "labels_per_class", "fold", "seed"))):
@@ -36,19 +36,22 @@ class TaskOfData(Task):
     )
 
 
-AnyModel = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | Distilled | TaskOfData
-# Blocks of models by name: the key of a parent, if they have one, and the stage that makes them.
-PARENT_KEY = {
-    "generations": "teacher",
-    "meta_pseudo_labels": "teacher",
-    "baselines": None,
-    "distilled": "teacher",
-    "tasks": "base",
+Trained = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | Distilled | TaskOfData
+AnyModel = Trained | Together
+# Blocks of models by name: the keys of parents, and the stage that makes them.
+PARENT_KEYS = {
+    "generations": ("teacher",),
+    "meta_pseudo_labels": ("teacher",),
+    "baselines": (),
+    "ensembles": ("first", "second"),
+    "distilled": ("teacher",),
+    "tasks": ("base",),
 }
 STAGE = {
     "generations": "student",
     "meta_pseudo_labels": "meta_pseudo_labels",
     "baselines": "baseline",
+    "ensembles": "ensemble",
     "distilled": "distill",
     "tasks": "extend",
 }
@@ -67,6 +70,9 @@ class Params(Block):
         description="name: student that corrects its teacher; `{}` for none"
     )
     baselines: dict[str, Baseline] = Field(description="name: model to compare with; `{}` for none")
+    ensembles: dict[str, Together] = Field(
+        description="name: two models that answer together; `{}` for none"
+    )
     distilled: dict[str, Distilled] = Field(
         description="name: student of another model's answers; `{}` for none"
     )
@@ -134,7 +140,7 @@ class Params(Block):
         """Where in the file each model stands, by its name; what a teacher becomes in Meta Pseudo
         Labels stands where its student does."""
         places: dict[str, tuple[str, ...]] = {"teacher": ("teacher",)}
-        for block in PARENT_KEY:
+        for block in PARENT_KEYS:
             for name in getattr(self, block):
                 places[name] = (block, name)
                 if block == "meta_pseudo_labels":
@@ -151,10 +157,15 @@ class Params(Block):
             return options
         return MetaTeacher(teacher=options.teacher, training=options.training)
 
+    def parents(self, name: str) -> tuple[str, ...]:
+        """The models that taught, answer together in, or were extended into `name`; none for one
+        from labels."""
+        keys = PARENT_KEYS.get(self.places()[name][0], ())
+        return tuple(getattr(self.options(name), key) for key in keys)
+
     def parent(self, name: str) -> str | None:
-        """The model that taught or was extended into `name`; None for one from labels."""
-        key = PARENT_KEY.get(self.places()[name][0])
-        return getattr(self.options(name), key) if key else None
+        """The first of these; None for a model from labels."""
+        return next(iter(self.parents(name)), None)
 
     def lineage(self) -> Lineage:
         """Every model that the file names, and who taught it."""
@@ -164,7 +175,9 @@ class Params(Block):
         block, *key = self.places()[name]
         stage = "@".join([STAGE.get(block, block), *key])
         methods = getattr(self.options(name), "methods", None)
-        return Entry(name, block, self.parent(name), stage, methods.names if methods else ())
+        parent, *others = self.parents(name) or [None]
+        names = methods.names if methods else ()
+        return Entry(name, block, parent, stage, names, tuple(others))
 
     def config(self, name: str) -> ModelConfig:
         """Model `name` with all that it takes from the shared blocks and from its parent."""
@@ -178,7 +191,7 @@ class Params(Block):
             key=".".join(self.places()[name]),
             seed=self.seed,
             options=options,
-            training=self.training.override(options.training),
+            training=self.training.override(getattr(options, "training", TrainingOverride())),
             network=network,
             width=width,
             parent=above,

@@ -183,6 +183,7 @@ def models(recipe: Recipe) -> Values:
         "generations": students if unlabelled else none,
         "meta_pseudo_labels": Because({}, "no better than a generation in our studies"),
         "baselines": Because({}, "models to compare with"),
+        "ensembles": Because({}, "models that answer together"),
         "distilled": Because({}, "smaller models that learn from a larger one's answers"),
         "tasks": Because({}, "classes to learn later, on top"),
         "final": Because(
