@@ -82,7 +82,8 @@ def tasks_over_time(axes, curve: Curve, tasks: Sequence[str]) -> None:
 def _models(axes, curves: dict[str, Curve], key: str, scale: float = 1.0) -> None:
     lines = {name: scale * np.array(curve.get(key, [])) for name, curve in curves.items()}
     for number, (name, values) in enumerate(lines.items()):
-        _line(axes, number, curves[name].get("step", []), values, short(name, 9))
+        steps = curves[name]["step"] if len(values) else []  # one that is brought has no loss
+        _line(axes, number, steps, values, short(name, 9))
     legend_above(axes, min(len(curves), 5), columnspacing=1.2)
 
 

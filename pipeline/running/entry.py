@@ -1,5 +1,7 @@
 """The entry of every command: its arguments, its errors in one line, its exit code."""
 
+import os
+import select
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -8,10 +10,13 @@ from pipeline.core import memory
 from pipeline.core.errors import UserError, nearest
 from pipeline.running import ending, signals, times
 
+UNHEARD = 141  # as of other programs that SIGPIPE ends
+
 
 def enter(main: Callable[[Sequence[str]], None]) -> None:
     """Call `main` with the command line and record its wall time; a `UserError` becomes its lines
-    on stderr and exit code 2, SIGINT and SIGTERM exits that end the tracker's run."""
+    on stderr and exit code 2, SIGINT and SIGTERM exits that end the tracker's run; one whose
+    output nobody reads any more ends without a word."""
     signals.install()
     if _is_ours(main):
         memory.keep_freed_memory()
@@ -25,10 +30,26 @@ def enter(main: Callable[[Sequence[str]], None]) -> None:
             print(line, file=sys.stderr)  # noqa: T201 (the one place that speaks to the user)
         _end(main, 2)
         sys.exit(2)
+    except BrokenPipeError:
+        if not _unheard():
+            raise
+        _end(main, UNHEARD)
+        sys.exit(UNHEARD)
     except SystemExit as stop:
         if isinstance(stop.code, int):
             _end(main, stop.code)
         raise
+
+
+def _unheard() -> bool:
+    """Whether nobody reads stdout any more, say `head`, which has seen enough; if so, nothing is
+    written there from now on."""
+    output = select.poll()
+    output.register(sys.stdout, 0)  # which reports nothing but errors
+    if not output.poll(0):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return True
 
 
 def _end(main: Callable, code: int) -> None:

@@ -69,14 +69,6 @@ def test_words_given_to_exit_are_said():
     assert done.returncode == 1 and done.stderr == "words\n"
 
 
-def test_output_that_nobody_reads_is_no_success():
-    read, write = os.pipe()
-    os.close(read)
-    done = ended("print('x' * 100_000)", stdout=write)
-    os.close(write)
-    assert done.returncode != 0 and "BrokenPipeError" in done.stderr
-
-
 def test_a_command_that_somebody_else_calls_leaves_their_process_alone(tmp_path):
     (tmp_path / "command.py").write_text("def main(argv):\n    pass\n")
     script = (
@@ -91,3 +83,19 @@ def test_a_command_keeps_the_memory_that_it_frees():
     first = "from pipeline.core import memory\nmemory.keep_freed_memory = lambda: print('kept')\n"
     done = ended("pass", first=first)
     assert done.stdout == "kept\nsaidthread\nhandler\n"
+
+
+@pytest.mark.parametrize("what", ["print(flush=True)", "print('x' * 100_000)"])
+@pytest.mark.parametrize("first", ["", "import sys; sys.stdout.reconfigure(write_through=True)\n"])
+def test_a_command_that_nobody_listens_to_ends_without_a_word_or_success(what, first):
+    """As `python -m pipeline show | head -3` does."""
+    read, write = os.pipe()
+    os.close(read)
+    done = ended(what, first, stdout=write)
+    os.close(write)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_pipe_of_its_own_that_breaks_is_a_fault():
+    done = ended("raise BrokenPipeError('of a worker')")
+    assert done.returncode == 1 and "BrokenPipeError: of a worker" in done.stderr

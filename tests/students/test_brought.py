@@ -12,10 +12,11 @@ from conftest import tiny_values, write_params
 from pipeline.commands.check import run as check
 from pipeline.core import files
 from pipeline.core.errors import UserError
+from pipeline.core.yaml_file import read
 from pipeline.data import store
 from pipeline.networks import checkpoint, evaluate
 from pipeline.params.check import load
-from stages import baseline, pseudo_label, student, teacher
+from stages import baseline, pseudo_label, report, student, teacher
 
 
 @pytest.fixture
@@ -85,6 +86,18 @@ def test_it_teaches_the_next_generation(mine):
     assert checkpoint.read_card("models/g1")["parents"] == {
         "teacher": checkpoint.read_card(mine)["sha256"]
     }
+
+
+def test_it_is_reported_without_a_curve_of_its_loss(mine):
+    params(mine.parent.parent)
+    path = mine.parent.parent / "params.yaml"
+    nothing = dict.fromkeys(("generations", "meta_pseudo_labels", "baselines", "tasks"), {})
+    write_params(path.parent, read(path).values | nothing | {"final": "teacher"})
+    teacher.main()
+    report.main()
+    numbers = json.loads(Path("report/metrics.json").read_text())
+    card = checkpoint.read_card("models/teacher")
+    assert numbers["val_acc/teacher"] == pytest.approx(card["metrics"]["val_acc"])
 
 
 def test_a_baseline_may_be_brought_too(mine):
