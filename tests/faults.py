@@ -17,7 +17,14 @@ from pipeline.params.schema import Params
 from pipeline.params.words import block_in
 
 # A model of each block of `example`.
-NAMES = {"generations": "g1", "meta_pseudo_labels": "m1", "baselines": "b1", "tasks": "t1"}
+NAMES = {
+    "generations": "g1",
+    "meta_pseudo_labels": "m1",
+    "baselines": "b1",
+    "ensembles": "e1",
+    "distilled": "d1",
+    "tasks": "t1",
+}
 
 
 def example() -> dict:
@@ -36,12 +43,16 @@ def example() -> dict:
     task["data"] = {"root": values["data"]["root"]}
     task |= {"methods": {"lwf": {"temperature": 3.0}}}
     values |= {"generations": generations, "baselines": {"b1": baseline}, "tasks": {"t1": task}}
+    values["ensembles"] = {"e1": {"first": "g1", "second": "b1"}}
+    student = {"teacher": "g2", "network": "small_cnn", "width": 0.5, "methods": {"kd": {}}}
+    values["distilled"] = {"d1": student}
     return values | {"meta_pseudo_labels": {"m1": {"teacher": "g1"}}, "final": "g2"}
 
 
 def with_generations(**teachers: str) -> dict:
     """The example with generations alone: `g2="g1"` is taught by g1."""
     values = example() | {"baselines": {}, "tasks": {}, "meta_pseudo_labels": {}}
+    values |= {"ensembles": {}, "distilled": {}}
     values["generations"] = {
         name: {"teacher": teacher, "network": "small_cnn"} for name, teacher in teachers.items()
     }

@@ -25,6 +25,7 @@ from pipeline.core import files
 SMALL = {"network": "small_cnn", "width": 0.25}
 ONLINE = {"pseudo_label": {"start_step": 0, "ramp_steps": 0}}
 PARENTS = ["teacher", "b1", "r1"]  # models that others come from
+MADE = [*PARENTS, "d1"]  # all that are there
 MAKES = {  # by what a stage is for: its module, its arguments
     "base": ("prepare", []),
     "task": ("prepare_task", ["t1"]),
@@ -34,6 +35,8 @@ MAKES = {  # by what a stage is for: its module, its arguments
     "m1": ("meta_pseudo_labels", ["m1"]),
     "b1": ("baseline", ["b1"]),
     "r1": ("baseline", ["r1"]),
+    "e1": ("ensemble", ["e1"]),
+    "d1": ("distill", ["d1"]),
     "t1": ("extend", ["t1"]),
 }
 WEIGHTS = ["one.safetensors", "two.safetensors"]
@@ -56,6 +59,8 @@ def values() -> dict:
             "b1": SMALL | {"methods": ONLINE},
             "r1": {"network": "resnet_9", "width": 0.125},
         },
+        "ensembles": {"e1": {"first": "teacher", "second": "b1"}},
+        "distilled": {"d1": SMALL | {"teacher": "teacher", "methods": {"kd": {}}}},
         "tasks": {"t1": task | {"methods": {"lwf": {"warmup_steps": 1}, **ONLINE}}},
         "final": "teacher",
     }
@@ -100,7 +105,7 @@ class Project:
         self.folder.mkdir()
         longer = {"steps": 60, "batch_size": 24, "evaluate_every": 60}
         with working(self.folder, {"teacher.training": longer, "baselines.b1.training": longer}):
-            for what in ["base", "task", *PARENTS, "labels"]:
+            for what in ["base", "task", *MADE, "labels"]:
                 run(what)
             for name, model in zip(WEIGHTS, PARENTS):
                 shutil.copy(f"models/{model}/model.safetensors", name)
@@ -131,7 +136,7 @@ class Project:
         (folder / "models").mkdir(parents=True)
         (folder / "data/pseudo_labels").mkdir(parents=True)
         linked = [*WEIGHTS, "photos", "others", "broken", "leaky"]
-        linked += [f"models/{name}" for name in PARENTS if name != what]
+        linked += [f"models/{name}" for name in MADE if name != what]
         linked += ["data/prepared"] if what not in ("base", "task") else []
         linked += ["data/pseudo_labels/g1.safetensors"] if what != "labels" else []
         for name in linked:

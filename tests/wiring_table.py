@@ -18,10 +18,11 @@ from pipeline.continual.options import Methods
 from pipeline.core import files
 from pipeline.data import store
 from pipeline.labelling import pseudo_labels
+from pipeline.methods.distillation import DISTILLATION
 from pipeline.params.check import load
 from stages.report import experiment, results
 
-TRAINED = ["teacher", *(f"{block}.{name}" for block, name in NAMES.items())]
+TRAINED = ["teacher", *(f"{b}.{name}" for b, name in NAMES.items() if b != "ensembles")]
 
 
 class Wire(NamedTuple):
@@ -72,6 +73,11 @@ def accuracy(folder: Path, what: str) -> float:
     return files.read_json(folder / "models" / what / "card.json")["metrics"]["val_acc"]
 
 
+def val_loss(folder: Path, what: str) -> float:
+    """On val, of the model."""
+    return files.read_json(folder / "models" / what / "card.json")["metrics"]["val_loss"]
+
+
 def labels(folder: Path, what: str) -> str:
     """Pseudo-labels."""
     return pseudo_labels.load(folder / "data/pseudo_labels/g1.safetensors")[0].digest()
@@ -109,10 +115,11 @@ BEGUN = {  # weights to begin with that are worth keeping, by the block of a mod
     "generations.g1": {"init": "teacher"},
     "meta_pseudo_labels.m1": {"init": "teacher"},
     "baselines.b1": {"pretrained": "one"},
+    "distilled.d1": {"pretrained": "one"},
     "tasks.t1": {},
 }
 RUINED = {"steps": 6, "learning_rate": 3.0, "ema": 0.0, "evaluate_every": 1}
-ALONE = {"meta_pseudo_labels": {}, "baselines": {}, "tasks": {}}  # teacher and generation
+ALONE = dict.fromkeys(("meta_pseudo_labels", "baselines", "ensembles", "distilled", "tasks"), {})
 RESIDUAL = {"network": "resnet_9", "width": 0.125}
 TRAINING = {
     "steps": 4,
@@ -161,7 +168,7 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
             residual = {"tasks.t1.base": "r1"}
         own = f"{place}.training" if place else "training"
         ruined = {f"{own}.{key}": value for key, value in RUINED.items()}
-        unaided = begun | ({f"{model}.methods": {}} if what != "m1" else {})
+        unaided = begun | ({f"{model}.methods": {}} if what not in ("m1", "d1") else {})
         unaided |= {} if place else {"teacher.methods": {}}
         given = {"keep": begun | ruined, "train": begun, "stochastic_depth": residual}
         given |= {"features": unaided}
@@ -175,6 +182,8 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
                 watch = "a task keeps the resolution of its base"
             if key == "features" and what == "m1":
                 watch = "a pair of Meta Pseudo Labels trains on views"
+            if key == "features" and what == "d1":
+                watch = "kd looks at views of images"
             yield f"{own}.{key}", Wire(what, other, given.get(key, {}), watch=watch)
 
 
@@ -292,6 +301,26 @@ METHODS = {  # for each option: another value, and what else is given
 OF_MANY_STEPS = ["flexmatch.threshold", "flexmatch.warm_up"]
 OF_MANY_STEPS += [f"{name}.align_momentum" for name in ("fixmatch", "flexmatch", "freematch")]
 # what only the task after the next one is learnt by
+LAYERS = {"teacher_layers": ["backbone.layers.2"], "student_layers": ["backbone.layers.2"]}
+OTHERS = {  # the other one stays
+    "teacher_layers": (["backbone.layers.9"], LAYERS),
+    "student_layers": (["backbone.layers.9"], LAYERS),
+}
+METHODS |= {
+    "kd": {"alpha": (0.1, {}), "temperature": (1.0, {}), "end": (0.0, {})},
+    "decoupled": {
+        "alpha": (5.0, {}),
+        "beta": (1.0, {}),
+        "temperature": (1.0, {}),
+        "ramp_steps": (3, {}),
+    },
+    "logits": {"weight": (5.0, {})},
+    "hints": {"weight": (5.0, {}), "alone_steps": (2, {"alone_steps": 1}), **OTHERS},
+    "attention": {"weight": (5.0, {}), **OTHERS},
+    "similarity": {"weight": (5.0, {}), **OTHERS},
+    "relational": {"distance": (5.0, {}), "angle": (5.0, {})},
+}
+FAMILY = Methods.family | DISTILLATION
 OF_MEMORY = ["ewc.tasks", "ewc.gamma"]
 CONTINUAL = [
     "lwf",
@@ -309,7 +338,7 @@ CONTINUAL = [
 
 def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
     """What the blocks of models have in common: network, first weights, fine-tuning, methods."""
-    for place in TRAINED[:4]:
+    for place in TRAINED[:5]:
         what = place.split(".")[-1]
         network = {f"{place}.network": "small_cnn"} if what == "m1" else {}
         given = {f"{place}.pretrained": pretrained}
@@ -324,14 +353,19 @@ def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
         for key, other in FINE_TUNE.items():
             given = {f"{place}.fine_tune": {"steps": 2, "learning_rate": 0.05, "image_size": 0}}
             yield f"{place}.fine_tune.{key}", Wire(what, other, given, watch=weights)
-    for place in ["teacher", "generations.g1", "baselines.b1", "tasks.t1"]:
+    for place in ["teacher", "generations.g1", "baselines.b1", "distilled.d1", "tasks.t1"]:
         what = place.split(".")[-1]
         for name, options in METHODS.items():
             if name in CONTINUAL and place != "tasks.t1":
                 continue
-            of = Methods.family[name]
+            if name in DISTILLATION and place != "distilled.d1":
+                continue
+            of = FAMILY[name]
             for key, (other, given) in options.items():
-                block = {f"{place}.methods": {name: given} | dict.fromkeys(of.needs, {})}
+                beside = dict.fromkeys(of.needs, {})
+                if what == "d1" and name not in DISTILLATION:
+                    beside = {"kd": {}}
+                block = {f"{place}.methods": {name: given} | beside}
                 if "class" not in of.scenarios:
                     block[f"{place}.scenario"] = of.scenarios[0]
                 if f"{name}.{key}" in OF_MANY_STEPS:
@@ -342,11 +376,12 @@ def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
 
 # --- the other blocks -------------------------------------------------------------------------
 
-MEASURED = {"generations": {}, "meta_pseudo_labels": {}, "tasks": {}}  # what is there
+MEASURED = dict.fromkeys(("generations", "meta_pseudo_labels", "ensembles", "tasks"), {})
 REPORT = {
     "final": Wire("report", "b1", MEASURED, watch=ships),
     "report.test": Wire("report", False, MEASURED, watch=splits_read),
     "report.register": Wire("report", False, MEASURED, watch=registered),
+    "report.keeps": Wire("report", 1e-6, MEASURED | {"final": "d1"}, {}, watch=ships),
 }
 LABELS = {
     "transforms": ["identity", "flip"],
@@ -396,6 +431,13 @@ PAIR = {
 UDA = [(key, row) for key, row in METHODS["uda"].items() if key != "mixup"]
 PAIR |= {f"uda.{key}": Wire("m1", other, {"uda": given}) for key, (other, given) in UDA}
 PAIR["uda.mixup"] = Wire("m1", 0.75, watch="the teacher would label mixtures")
+ENSEMBLE = {
+    "first": Wire("e1", "r1"),
+    "second": Wire("e1", "r1"),
+    "mean": Wire("e1", "geometric", watch=val_loss),
+    "weights": Wire("e1", "val_acc"),
+}
+DISTILLED = {"teacher": Wire("d1", "b1"), "images": Wire("d1", "labelled")}
 # in scenario `class` what was learnt in so few steps calls every image old
 BY_ITSELF = {"tasks.t1.scenario": "task", "tasks.t1.label_with": "self"}
 TASK = {
@@ -458,6 +500,8 @@ def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
         keys[f"{place}.ood_keep"] = Wire("labels", 0.5, given, watch=labels)
     keys |= dict(below("generations.g1", STUDENT, weights))
     keys |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
+    keys |= dict(below("ensembles.e1", ENSEMBLE, weights))
+    keys |= dict(below("distilled.d1", DISTILLED, weights))
     keys |= dict(below("tasks.t1", TASK, weights)) | dict(task_data())
     rule = "tasks.t1.labels"
     filters = {"ood_keep": {f"{rule}.ood_filter": "threshold"}}

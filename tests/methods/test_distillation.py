@@ -338,7 +338,9 @@ def test_classes_may_stand_in_another_order(name):
 
     student, teacher, targets = network(), other(), part(6).targets
     wanted = loss(copied(student), copied(teacher), targets)
-    assert loss(permuted(student), permuted(teacher), targets[:, order]) == pytest.approx(wanted, rel=1e-3)
+    assert loss(permuted(student), permuted(teacher), targets[:, order]) == pytest.approx(
+        wanted, rel=1e-3
+    )
 
 
 def differentiable() -> dict:

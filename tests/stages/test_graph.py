@@ -9,7 +9,7 @@ from conftest import ROOT, real_values
 from imports import OURS, all_code, closure, imports
 from ruamel.yaml import YAML
 
-from pipeline.params.schema import Params
+from pipeline.params.schema import PARENT_KEYS, Params
 from pipeline.params.words import block_in
 
 # The rooms that a stage may run without being run again when they change: they cannot change a
@@ -99,7 +99,7 @@ def test_every_script_is_a_stage():
 
 
 def test_there_is_a_stage_for_every_entry_of_params():
-    values, each = real_values(), {"generations", "meta_pseudo_labels", "baselines", "tasks"}
+    values, each = real_values(), set(PARENT_KEYS)
     loops = {stage["foreach"][2:-1] for stage in GRAPH["stages"].values() if "foreach" in stage}
     assert loops == each <= values.keys()
 
