@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline import tracking
-from pipeline.distil.ensemble import gather
+from pipeline.ensembles.gather import gather
 from pipeline.params.check import load
 from pipeline.running import run
 from pipeline.running.entry import argument, enter

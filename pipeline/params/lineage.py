@@ -72,8 +72,9 @@ def _parent_faults(source: Source, loc: tuple, parents: dict, place: int) -> lis
     if parent not in parents:
         return [UserError(where, f"no model is named '{parent}'", nearest(parent, parents))]
     known = _heads_by_model(source).get(parent, [])
-    if block in ("generations", "meta_pseudo_labels") and len(known) > 1:
-        blocks = {other[0] for other, _ in entries(source) if str(other[-1]) == parent}
+    blocks = {other[0] for other, _ in entries(source) if str(other[-1]) == parent}
+    taught = block in ("generations", "meta_pseudo_labels")
+    if taught and len(known) > 1 and len(blocks) == 1:
         learnt = "is a task: it" if blocks == {"tasks"} else "has learnt a task: it"
         what = f"'{parent}' {learnt} answers with classes that the base task does not have"
         return [UserError(where, what, "name the teacher or a generation")]

@@ -7,7 +7,8 @@ from pydantic import Field
 from pipeline.continual.options import Task
 from pipeline.core.block import Block, Fault, override_of
 from pipeline.core.lineage import Entry, Lineage, corrected
-from pipeline.distil.options import Distilled, Together
+from pipeline.distil.options import Distilled
+from pipeline.ensembles.options import Together
 from pipeline.labelling.rule import Labels
 from pipeline.meta.options import MetaPseudoLabels, MetaTeacher
 from pipeline.report.options import Report

@@ -282,6 +282,8 @@ def test_a_block_that_is_no_block_is_one_line(tmp_path, block, value):
     values = example() | {"final": "teacher"}
     values["generations"] = {"g1": values["generations"]["g1"]}
     values["tasks"]["t1"]["base"] = values["meta_pseudo_labels"]["m1"]["teacher"] = "teacher"
+    values["distilled"]["d1"]["teacher"] = values["ensembles"]["e1"]["first"] = "teacher"
+    values["ensembles"]["e1"]["second"] = "g1"
     (line,) = lines_of(tmp_path, set_key(values, block, value))
     assert_names(line, block)
     assert line.endswith("expected a block of keys")

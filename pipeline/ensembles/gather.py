@@ -10,7 +10,7 @@ from torch import Tensor
 from pipeline.core import machine
 from pipeline.core.errors import UserError
 from pipeline.data import tasks
-from pipeline.distil.options import Together
+from pipeline.ensembles.options import Together
 from pipeline.networks import checkpoint
 from pipeline.running.run import Run
 from pipeline.training.fit import Val, scores, write
