@@ -50,7 +50,7 @@ def study() -> Study:
         name="study_digits",
         params=Path("params.yaml"),
         arms={arm: {**changes, "report.register": False} for arm, changes in arms.items()},
-        seeds=range(740, 760),
+        seeds=range(760, 780),
         columns=[f"{split}/{name}" for split in ("acc", "val_acc") for name in MODELS]
         + [f"forgetting/{name}" for name in TASKS]
         + [f"task_acc/{name}/{task}" for name in TASKS for task in ("base", name)]

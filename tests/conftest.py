@@ -170,6 +170,7 @@ def tiny_values() -> dict:
         "warmup_steps": 2,
         "dropout": 0.3,
         "ema": 0.99,
+        "learning_rate": 0.05,
         "labelled_view": "strong",
         "num_ops": 2,
         "magnitude": 10,
