@@ -390,7 +390,9 @@ def test_layers_may_be_named_and_must_be_there(name):
         with pytest.raises(UserError) as error:
             made(name, **layers | {key: ["backbone.layer"]}).start(given)
         line = str(error.value)
-        assert f"{whose}_layers" in line and "'backbone.layer' is not there" in line
+        assert (
+            f".methods.{name}.{whose}_layers: " in line and "'backbone.layer' is not there" in line
+        )
         assert "backbone.layers.0" in line.split("fix: use one of: ")[1]
     with pytest.raises(UserError, match="gives no map of places"):
         made(name, **layers | {"student_layers": ["backbone"]}).start(given)

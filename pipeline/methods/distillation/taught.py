@@ -79,8 +79,12 @@ class OfLayers(Taught):
         theirs = self.options.teacher_layers or [last_spatial(teacher, shape)]
         self.layers = tuple(self.options.student_layers or [last_spatial(student, shape)])
         self.pairs = list(zip(self.layers, theirs))
+        block = f"distilled.{setting.name}.methods.{self.name}"
         self.sizes = [
-            (spatial(student, mine, shape, "student"), spatial(teacher, their, shape, "teacher"))
+            (
+                spatial(student, mine, shape, f"{block}.student_layers"),
+                spatial(teacher, their, shape, f"{block}.teacher_layers"),
+            )
             for mine, their in self.pairs
         ]
         self.teaching.want(theirs)
@@ -90,8 +94,11 @@ class OfLayers(Taught):
         return [(output.maps[mine], taught.maps[their]) for mine, their in self.pairs]
 
 
-def spatial(network: Classifier, layer: str, shape: tuple, whose: str) -> tuple[int, int, int]:
+def spatial(network: Classifier, layer: str, shape: tuple, key: str) -> tuple[int, int, int]:
     """The shape (C, H, W) of what a layer puts out for an image of a shape.
+
+    Args:
+        key: that names the layer.
 
     Raises:
         UserError: no such layer, or one whose output has no places, naming those that have.
@@ -101,5 +108,5 @@ def spatial(network: Classifier, layer: str, shape: tuple, whose: str) -> tuple[
     if layer not in maps:
         why = "gives no map of places" if layer in sizes else "is not there"
         fix = f"use one of: {', '.join(maps)}"
-        raise UserError(f"{whose}_layers", f"layer '{layer}' {why}", fix)
+        raise UserError(key, f"layer '{layer}' {why}", fix)
     return sizes[layer]
