@@ -71,8 +71,8 @@ def _reproduce(folder: Path, stages: list[str]) -> None:
 
 
 def _table(counts: list[int], right: dict[str, list[int]]) -> str:
+    from pipeline.pages.formats import aligned
     from pipeline.report.intervals import wilson
-    from pipeline.report.table import aligned
 
     rows = [("model", "accuracy (95 %)", "of each fold")]
     for name, numbers in right.items():

@@ -1,4 +1,5 @@
-"""Numbers and names as text: for the page, where they are filters, and for its drawings."""
+"""Numbers, names and rows as text: for the page, where they are filters, for its drawings, and for
+a terminal."""
 
 import math
 from collections.abc import Sequence
@@ -48,3 +49,10 @@ def weights(number: int) -> str:
 
 
 FILTERS = {f.__name__: f for f in (percent, between, points, listed, short, counted)}
+
+
+def aligned(rows: list[tuple[str, ...]]) -> str:
+    """Columns padded to their widest cell, a rule under the head."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
+    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from pipeline.core.errors import UserError
 from pipeline.core.lineage import Lineage
+from pipeline.pages.formats import aligned
 
 
 def closing_table(
@@ -32,10 +33,3 @@ def _row(name: str, taught_by: str, metrics: Mapping[str, float], unread: str) -
     test = metrics.get(f"acc/{name}")
     weights = f"{metrics[f'num_parameters/{name}']:,.0f}"
     return name, taught_by, weights, val, unread if test is None else f"{test:.4f}"
-
-
-def aligned(rows: list[tuple[str, ...]]) -> str:
-    """Columns padded to their widest cell, a rule under the head."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths)).rstrip() for row in rows]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
