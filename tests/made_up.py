@@ -42,9 +42,12 @@ def experiment(
     pairs: Mapping[str, str] = NONE,
     baselines: Iterable[str] = (),
     methods: Mapping[str, tuple[str, ...]] = NONE,
+    distilled: Mapping[str, str] = NONE,
+    ensembles: Mapping[str, tuple[str, str]] = NONE,
 ) -> Made:
     """A lineage of generations `{"g1": "teacher"}`, tasks `{"t1": ("g1", ["8", "9"])}` that learn
-    by `lwf`, pairs `{"m1": "g1"}` and baselines; `methods` of other models by name."""
+    by `lwf`, pairs `{"m1": "g1"}`, baselines, models distilled `{"d1": "g1"}` by `kd` and ensembles
+    `{"e1": ("g1", "b1")}`; `methods` of other models by name."""
     entries = [Entry("teacher", "teacher", None, "teacher")]
     entries += [Entry(n, "generations", p, f"student@{n}") for n, p in generations.items()]
     for name, parent in pairs.items():
@@ -52,10 +55,16 @@ def experiment(
         entries += [Entry(n, "meta_pseudo_labels", parent, stage) for n in (name, corrected(name))]
     entries += [Entry(n, "baselines", None, f"baseline@{n}") for n in baselines]
     entries += [Entry(n, "tasks", p, f"extend@{n}", ("lwf",)) for n, (p, _) in tasks.items()]
+    entries += [
+        Entry(name, "ensembles", first, f"ensemble@{name}", others=(second,))
+        for name, (first, second) in ensembles.items()
+    ]
+    entries += [Entry(n, "distilled", p, f"distill@{n}", ("kd",)) for n, p in distilled.items()]
     entries = [e._replace(methods=methods.get(e.name, e.methods)) for e in entries]
     new = {name: names for name, (_, names) in tasks.items()}
     params = {"seed": 0, "data": {"classes": classes}, "final": final}
-    return Made(Lineage(entries, final), "digits", 0, 0, test, False, params, {}, classes, new)
+    lineage = Lineage(entries, final)
+    return Made(lineage, "digits", 0, 0, test, False, 0.97, params, {}, classes, new)
 
 
 def models(
@@ -94,7 +103,7 @@ def _model(experiment, name, rng, pictures, shape, each, absent) -> Measured:
         "heads": heads,
         "parents": {parent: "0" * 64} if parent else {},
         "network": {"name": "small_cnn"},
-        "num_parameters": 287_912,
+        "num_parameters": 71_978 if lineage[name].block == "distilled" else 287_912,
         "images_seen": 57_600,
         "sha256": "ab" * 32,
         "metrics": {"temperature": 1.5},

@@ -1,4 +1,5 @@
-"""The lineage as a drawing: a box a model, an arrow from each to those it taught or became."""
+"""The lineage as a drawing: a box a model, an arrow from each to those it taught or became; of an
+ensemble the first member has the arrow, its box names all."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -85,7 +86,12 @@ def section(results: Results) -> dict:
     parents = {name: entry.parent for name, entry in lineage.entries.items()}
     placed = places(parents, lineage.chain(lineage.final))
     deep = max(place.depth for place in placed.values()) >= DEEPEST
-    taught = ", ".join(f"{parent} to {name}" for name, parent in parents.items() if parent)
+    taught = ", ".join(
+        f"{parent} to {name}"
+        for name, entry in lineage.entries.items()
+        for parent in (entry.parent, *entry.others)
+        if parent
+    )
     return {
         "split": results.split,
         "methods": any(_box(results, name).methods for name in lineage),
@@ -159,6 +165,8 @@ def _note(results: Results, name: str) -> str:
         return "learns corrected labels" if student else "corrected by its student"
     if entry.block == "distilled":
         return f"learns from {entry.parent}"
+    if entry.block == "ensembles":
+        return f"{entry.parent} and {', '.join(entry.others)}, one answer"
     if entry.block == "baselines":
         return "baseline from labels"
     return f"{counted(len(model.classes), 'class')} from labels"

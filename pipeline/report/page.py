@@ -18,6 +18,7 @@ from pipeline.report import (
     origins,
     pairs,
     remembered,
+    sizes,
 )
 from pipeline.report.headline import headline
 from pipeline.report.results import Results
@@ -30,6 +31,7 @@ SECTIONS = {
     "accuracy": ("Accuracy", generations.accuracy),
     "pseudo-labels": ("Pseudo-labels", generations.pseudo_labels),
     "meta-pseudo-labels": ("Meta Pseudo Labels", pairs.section),
+    "sizes": ("Sizes", sizes.section),
     "tasks": ("Tasks", remembered.section),
     "confusion": ("Confusion", confusion.confusion),
     "classes": ("Classes", confusion.by_class),

@@ -48,6 +48,35 @@ def accuracy(axes, measured: dict[str, Measured]) -> None:
         legend_above(axes, 2, borderpad=0)
 
 
+def sizes(axes, measured: dict[str, Measured], taught: Sequence[tuple[str, str]]) -> None:
+    """Accuracy over weights, a point a model, a line from each teacher to its student.
+
+    Args:
+        taught: teachers and their students, those whose lines are drawn.
+    """
+    place = {
+        name: (m.card["num_parameters"], 100 * m.shown.accuracy) for name, m in measured.items()
+    }
+    for pair in taught:
+        ends = [place[name] for name in pair if name in place]
+        axes.plot(*zip(*ends), color=INK, linewidth=0.8, alpha=0.5)
+    students = {student for _, student in taught}
+    for name, (weights, share) in place.items():
+        low, high = (100 * end for end in measured[name].shown.interval)
+        colour = ORANGE if name in students else BLUE
+        bars = {"yerr": [[share - low], [high - share]], "capsize": 2.5, "markersize": 5}
+        axes.errorbar(
+            [weights], [share], fmt="s" if name in students else "o", color=colour, **bars
+        )
+        axes.annotate(
+            short(name, 18), (weights, share), (6, 4), textcoords="offset points", fontsize=8.5
+        )
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    axes.set_xlabel("weights")
+    axes.set_ylabel("accuracy, %")
+
+
 def curve(name: str) -> Curve:
     """The learning curves of a model, as its training wrote them; `nan` where a phase (a clean end)
     has no such loss."""

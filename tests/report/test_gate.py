@@ -87,3 +87,33 @@ def test_a_ruined_parent_does_not_make_its_child_look_fine():
     assert verdict.ships == "teacher"
     assert "g2 does not ship: on 100 val images" in verdict.sentences[0]
     assert "where teacher is right" in verdict.sentences[0]
+
+
+def smaller(keeps: float, **models: np.ndarray) -> gate.Verdict:
+    """d1 is distilled, and has to keep that share."""
+    answers = {name: on_val(right) for name, right in models.items()}
+    return gate.decide(list(models), gate.compare(list(models), answers, {"d1": keeps}))
+
+
+@pytest.mark.parametrize(("right", "ships"), [(78, "d1"), (77, "d1"), (75, "g1")])
+def test_a_distilled_model_ships_where_it_keeps_enough(right, ships):
+    verdict = smaller(0.96, g1=answers(80, 20), d1=answers(right, 100 - right))
+    assert verdict.ships == ships
+    kept = f"keeps {right / 80:.1%} of its accuracy (96% asked)"
+    assert kept in verdict.sentences[0]
+
+
+def test_what_goes_on_from_a_distilled_model_may_be_as_much_worse_as_that():
+    """Not than the distilled one itself: there the test decides."""
+    right = {"teacher": answers(70, 30), "g1": answers(80, 20), "d1": answers(78, 22)}
+    assert smaller(0.96, **right, t1=answers(77, 23)).ships == "t1"
+    assert smaller(0.96, **right, t1=answers(60, 40)).ships == "d1"
+
+
+def test_shares_of_two_distillations_multiply():
+    right = {"g1": answers(80, 20), "d1": answers(76, 24), "d2": answers(73, 27)}
+    measured = {name: on_val(each) for name, each in right.items()}
+    pairs = gate.compare(list(right), measured, {"d1": 0.9, "d2": 0.95})
+    assert [pair.keeps for pair in pairs["d2"]] == [0.95, pytest.approx(0.9 * 0.95)]
+    assert [pair.keeps for pair in pairs["d1"]] == [0.9]
+    assert gate.decide(list(right), pairs).ships == "d2"

@@ -96,3 +96,18 @@ def test_twenty_models_are_drawn_downwards_only():
     generations = {f"g{i}": "teacher" if i == 1 else f"g{i - 1}" for i in range(1, 20)}
     (down,) = graphs(made_up.experiment(generations, {}, "g19", ["a", "b"], test=False))
     assert down.count('class="box"') == 20
+
+
+def test_an_ensembles_box_names_its_members():
+    experiment = made_up.experiment(
+        {"g1": "teacher"},
+        {},
+        "d1",
+        ["a", "b"],
+        baselines=["b1"],
+        ensembles={"e1": ("g1", "b1")},
+        distilled={"d1": "e1"},
+    )
+    for graph in graphs(experiment):
+        assert ">g1 and b1, one answer<" in graph and ">learns from e1<" in graph
+        assert "g1 to e1, b1 to e1, e1 to d1" in graph

@@ -73,7 +73,10 @@ def hostile(tmp_path_factory):
     same name, three channels, a class without images."""
     generations = {"g1": "teacher", "g2": "g1", "a1": "teacher"}
     tasks = {"t1": ("g2", ["<b>new</b>", "empty"]), "t2": ("t1", ["last"]), "s1": ("a1", ["last"])}
-    experiment = made_up.experiment(generations, tasks, "t2", HOSTILE, pairs={"m1": "a1"})
+    smaller = {"distilled": {"d1": "g2"}, "ensembles": {"e1": ("g2", "a1")}}
+    experiment = made_up.experiment(
+        generations, tasks, "t2", HOSTILE, pairs={"m1": "a1"}, **smaller
+    )
     with pytest.MonkeyPatch.context() as patch:
         return written(
             tmp_path_factory.mktemp("hostile"),
@@ -152,7 +155,7 @@ def test_drawings_take_the_colour_of_the_page(hostile):
 def test_all_sections_stand_and_name_every_model(hostile):
     seen = Reader(hostile)
     assert [name for name in page.SECTIONS if name not in seen.all("id")] == []
-    for model in ("teacher", "g1", "g2", "a1", "t1", "t2", "s1"):
+    for model in ("teacher", "g1", "g2", "a1", "t1", "t2", "s1", "d1", "e1"):
         assert model in seen.text
     assert "Forgetting" in seen.words
     assert (
