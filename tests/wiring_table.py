@@ -181,7 +181,7 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
             if key == "image_size" and what == "t1":
                 watch = "a task keeps the resolution of its base"
             if key == "features" and what == "m1":
-                watch = "a pair of Meta Pseudo Labels trains on views"
+                watch = "'m1' trains on views"
             if key == "features" and what == "d1":
                 watch = "kd looks at views of images"
             yield f"{own}.{key}", Wire(what, other, given.get(key, {}), watch=watch)

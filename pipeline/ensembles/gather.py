@@ -16,6 +16,10 @@ from pipeline.running.run import Run
 from pipeline.training.fit import Val, scores, write
 from pipeline.training.model import ModelConfig
 
+# of a card: all that its network is built from
+BUILT_FROM = ("name", "network", "heads", "image_shape", "normalisation")
+BUILT_FROM += ("generalist", "members", "subsets")
+
 
 @dataclass(frozen=True)
 class Member:
@@ -79,9 +83,9 @@ def gather(config: ModelConfig, run: Run) -> dict:
 def members_of(card: dict) -> list[Member]:
     """The model itself, or those of an ensemble."""
     network, card = checkpoint.load(Path("models") / card["name"])
-    if "members" not in card:
-        kept = {key: card[key] for key in ("name", "network", "heads", "image_shape")}
-        kept |= {"normalisation": card["normalisation"], "val_acc": card["metrics"]["val_acc"]}
+    if card["network"]["name"] != "ensemble":
+        kept = {key: card[key] for key in BUILT_FROM if key in card}
+        kept["val_acc"] = card["metrics"]["val_acc"]
         return [Member(kept, network.state_dict(), kept["val_acc"])]
     return [
         Member(own, built.state_dict(), own["val_acc"])

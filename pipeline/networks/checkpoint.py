@@ -14,22 +14,30 @@ from pipeline.core.errors import UserError
 from pipeline.networks import architecture_of
 from pipeline.networks.classifier import Classifier, num_parameters
 from pipeline.networks.ensemble import Ensemble
+from pipeline.networks.specialists import Specialists
 
 SCHEMA = 3  # 2: `network.image_size`; 3: `methods`, images of every pass counted
 
 
-def build(card: dict) -> Classifier | Ensemble:
-    """The classifier, or ensemble of them, that a card describes, with fresh weights from torch's
-    generator.
+Network = Classifier | Ensemble | Specialists
+
+
+def build(card: dict) -> Network:
+    """The classifier, or several with one answer, that a card describes, with fresh weights from
+    torch's generator.
 
     Raises:
         UserError: the images are too small for the network, or timm is not installed, which it is
             of.
     """
+    spec = card["network"]
     if "members" in card:
         members = [build(member) for member in card["members"]]
-        return Ensemble(members, card["weights"], card["network"]["mean"])
-    spec = card["network"]
+        if spec["name"] == "ensemble":
+            return Ensemble(members, card["weights"], spec["mean"])
+        generalist = card["generalist"] and build(card["generalist"])
+        size = len(classes(card))
+        return Specialists(members, card["subsets"], size, generalist, spec["active"])
     check_images(card, spec["image_size"])
     channels = card["image_shape"][0]
     of = architecture_of(spec["name"])
@@ -78,7 +86,7 @@ def pixels(card: dict) -> int:
 
 def save(
     folder: Path | str,
-    network: Classifier | Ensemble,
+    network: Network,
     card: dict,
     memory: dict[str, torch.Tensor] | None = None,
 ) -> dict:
@@ -117,7 +125,7 @@ def read_card(folder: Path | str) -> dict:
 
 def load(
     folder: Path | str, device: torch.device | str = "cpu", noise: dict | None = None
-) -> tuple[Classifier | Ensemble, dict]:
+) -> tuple[Network, dict]:
     """A model in eval mode, and its card.
 
     Args:

@@ -100,6 +100,11 @@ class Classifier(nn.Module):
         return self.heads[f"task_{task}"]
 
     @property
+    def num_classes(self) -> int:
+        """Logits of all heads."""
+        return sum(head.out_features for head in self.heads.values())
+
+    @property
     def newest_head(self) -> nn.Module:
         """The block added last."""
         return list(self.heads.values())[-1]

@@ -39,9 +39,9 @@ class Ensemble(nn.Module):
         self.averaged = mean
 
     @property
-    def heads(self) -> nn.ModuleDict:
-        """Those of a member, for the number of classes."""
-        return self.members[0].heads
+    def num_classes(self) -> int:
+        """That each member answers over."""
+        return self.members[0].num_classes
 
     @property
     def mean(self) -> Tensor:

@@ -45,8 +45,7 @@ def infer(
         with autocast():
             logits.append(network(batch.to(device)).logits.float().cpu())
     network.train(was_training)
-    num_classes = sum(head.out_features for head in network.heads.values())
-    return torch.cat(logits) if logits else torch.empty(0, num_classes)
+    return torch.cat(logits) if logits else torch.empty(0, network.num_classes)
 
 
 def at_a_time(pixels: int, device: torch.device) -> int:

@@ -13,6 +13,7 @@ from pipeline.labelling.rule import Labels
 from pipeline.meta.options import MetaPseudoLabels, MetaTeacher
 from pipeline.report.options import Report
 from pipeline.sources.options import Data
+from pipeline.specialists.options import Specialists
 from pipeline.students.generation import Generation
 from pipeline.students.options import Baseline, Teacher
 from pipeline.training.model import ModelConfig
@@ -38,13 +39,14 @@ class TaskOfData(Task):
 
 
 Trained = Teacher | Generation | MetaPseudoLabels | MetaTeacher | Baseline | Distilled | TaskOfData
-AnyModel = Trained | Together
+AnyModel = Trained | Together | Specialists
 # Blocks of models by name: the keys of parents, and the stage that makes them.
 PARENT_KEYS = {
     "generations": ("teacher",),
     "meta_pseudo_labels": ("teacher",),
     "baselines": (),
     "ensembles": ("first", "second"),
+    "specialists": ("teacher",),
     "distilled": ("teacher",),
     "tasks": ("base",),
 }
@@ -53,6 +55,7 @@ STAGE = {
     "meta_pseudo_labels": "meta_pseudo_labels",
     "baselines": "baseline",
     "ensembles": "ensemble",
+    "specialists": "specialists",
     "distilled": "distill",
     "tasks": "extend",
 }
@@ -73,6 +76,9 @@ class Params(Block):
     baselines: dict[str, Baseline] = Field(description="name: model to compare with; `{}` for none")
     ensembles: dict[str, Together] = Field(
         description="name: two models that answer together; `{}` for none"
+    )
+    specialists: dict[str, Specialists] = Field(
+        description="name: models of the classes that a teacher confuses; `{}` for none"
     )
     distilled: dict[str, Distilled] = Field(
         description="name: student of another model's answers; `{}` for none"
@@ -135,6 +141,7 @@ class Params(Block):
             self.generations
             or self.meta_pseudo_labels
             or any(model.methods.names for model in models)
+            or any(m.images == "all" for m in (self.specialists | self.distilled).values())
         )
 
     def places(self) -> dict[str, tuple[str, ...]]:

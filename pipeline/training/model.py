@@ -70,7 +70,7 @@ class ModelConfig:
         trained = f"set training.features to trained for '{self.name}'"
         methods, own = getattr(self.options, "methods", None), self.options.training
         if methods is None:
-            what = "a pair of Meta Pseudo Labels trains on views of images"
+            what = f"'{self.name}' trains on views of images"
             yield Fault("training.features", what, trained)
         for name in methods.names if methods else ():
             what = f"{name} looks at views of images, of which frozen features have none"
