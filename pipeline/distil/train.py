@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from pipeline.core import machine
 from pipeline.core.errors import UserError
 from pipeline.data import tasks
 from pipeline.data.batches import Stream
+from pipeline.labelling.transforms import TRANSFORMS
 from pipeline.methods.distillation.taught import Taught
 from pipeline.networks import checkpoint
+from pipeline.networks.classifier import Classifier
 from pipeline.running.tracker import NullTracker
 from pipeline.students.learn import Job, begin, depends, describe, end
 from pipeline.training import joint
@@ -46,7 +48,7 @@ def distil(job: Job) -> dict:
         job.images,
         {parent: teacher},
         methods,
-        teaching=Teaching(teacher),
+        teaching=asked(teacher, job.config.options.transforms),
     )
     streams = {**given(job, card), **start(methods, setting)}
     autocast = machine.configure(run.machine, network, checkpoint.pixels(card))
@@ -61,6 +63,12 @@ def distil(job: Job) -> dict:
         history = trainings.fit(learner, streams, evaluation(card, run.device))
         clean = joint.labelled(job.images, card, job.images.weak)
         return end(job, trainings, learner, card, history, clean)
+
+
+def asked(teacher: Classifier, names: Sequence[str]) -> Teaching:
+    """The teacher, answering under transforms of these names."""
+    others = [TRANSFORMS[name] for name in sorted(names) if name != "identity"]
+    return Teaching(teacher, others, "identity" in names)
 
 
 def check(job: Job, teacher: dict) -> None:
@@ -115,7 +123,7 @@ def count_passes(methods: Mapping[str, Method], asks: bool) -> None:
     """Let the first of the methods that learn from the teacher count its pass, if it makes one."""
     taught = [method for method in methods.values() if isinstance(method, Taught)]
     for place, method in enumerate(taught):
-        method.passes = int(asks and not place)
+        method.passes = method.teaching.passes if asks and not place else 0
 
 
 def learn_alone(

@@ -7,13 +7,13 @@ from pydantic import Field
 
 from pipeline.core.block import Block, Fault, override_of, repeated
 from pipeline.labelling.foreign import SCORES
-from pipeline.labelling.transforms import TRANSFORMS
+from pipeline.labelling.transforms import Transforms
 
 
 class Labels(Block):
     """How a teacher's probabilities become pseudo-labels, in this order."""
 
-    transforms: list[Literal[tuple(TRANSFORMS)]] = Field(
+    transforms: Transforms = Field(
         ["identity"],
         min_length=1,
         description="the teacher answers each image under all of these, and the mean of its "

@@ -7,7 +7,7 @@ a plain answer (`labels`).
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -56,6 +56,8 @@ TRANSFORMS: dict[str, Callable[[Tensor], Tensor]] = {
     "turn_left": partial(_affine, angle=-DEGREES),
     "turn_right": partial(_affine, angle=DEGREES),
 }
+
+Transforms = list[Literal[tuple(TRANSFORMS)]]  # their names
 
 
 class Answers(NamedTuple):

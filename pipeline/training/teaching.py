@@ -1,6 +1,7 @@
 """What a frozen teacher says of the images of a step, asked once for all who learn from it."""
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -11,16 +12,26 @@ from pipeline.networks.classifier import Classifier, Output
 from pipeline.networks.evaluate import at_a_time
 from pipeline.networks.feature_maps import FeatureMaps
 
+PLAIN = "plain/logits"  # among the maps: of the images as they are
+Transform = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> (N, C, H, W)
+
 
 class Teaching:
     """A teacher, frozen, in evaluation mode: no gradient reaches it and no statistic of it moves.
 
     Args:
         network: the teacher.
+        transforms: that it answers each image under, besides as it is; the mean of its
+            probabilities counts. Features and inner layers are of the image as it is.
+        plain: whether the answer to the image as it is counts in that mean.
     """
 
-    def __init__(self, network: Classifier):
+    def __init__(
+        self, network: Classifier, transforms: Sequence[Transform] = (), plain: bool = True
+    ):
         self.network = network.eval().requires_grad_(False)
+        self.transforms = transforms
+        self.plain = plain
         self._maps: list[FeatureMaps] = []
         self._layers: set[str] = set()
         self._recorded: dict[str, Output] = {}
@@ -50,10 +61,36 @@ class Teaching:
 
     @torch.no_grad()
     def _asked(self, images: Tensor) -> Output:
-        output, maps = self.network(images), dict[str, Tensor]()
+        maps = dict[str, Tensor]()
+        for place, transform in enumerate(self.transforms):
+            said = self.network(transform(images))
+            maps |= {f"{place}/{name}": values for name, values in said.maps.items()}
+            maps[f"{place}/logits"] = said.logits
+        output = self.network(images)
         for recorder in self._maps:
             maps |= recorder.take()
-        return output._replace(maps={**output.maps, **maps})
+        maps = {**output.maps, **maps}
+        if not self.transforms:
+            return output._replace(maps=maps)
+        output = output._replace(maps=maps | {PLAIN: output.logits})
+        return output._replace(logits=self.log_probs(output))
+
+    @property
+    def passes(self) -> int:
+        """Times that an image goes through the teacher."""
+        return 1 + len(self.transforms)
+
+    def log_probs(self, output: Output, temperature: float = 1.0) -> Tensor:
+        """log p^T of what it said, over transforms the mean of p^T: (N, C)."""
+        if not self.transforms:
+            return self.network.log_probs(output, temperature)
+        answers = [output._replace(logits=output.maps[PLAIN])] if self.plain else []
+        for place in range(len(self.transforms)):
+            start = f"{place}/"
+            maps = {n.removeprefix(start): v for n, v in output.maps.items() if n.startswith(start)}
+            answers.append(Output(maps.pop("logits"), output.features, maps))
+        said = torch.stack([self.network.log_probs(answer, temperature) for answer in answers])
+        return said.logsumexp(0) - math.log(len(answers))
 
     def record(self, streams: Mapping[str, Stream], machine: Machine) -> int:
         """Ask once for each image of streams whose view changes none, and look the answers up at
@@ -73,7 +110,7 @@ class Teaching:
                     return 0
             recorded[name] = joined(pieces)
         self._recorded = recorded
-        return sum(map(len, streams.values()))
+        return self.passes * sum(map(len, streams.values()))
 
 
 def tensors(output: Output) -> list[Tensor]:

@@ -27,6 +27,7 @@ from pipeline.methods.distillation import (
 from pipeline.methods.distillation.taught import OfLayers, Taught
 from pipeline.networks import NETWORKS
 from pipeline.networks.classifier import Classifier, Output
+from pipeline.networks.ensemble import Ensemble
 from pipeline.training.learner import Learner
 from pipeline.training.method import Setting
 from pipeline.training.teaching import Teaching
@@ -297,7 +298,7 @@ def test_a_loss_is_least_where_the_student_answers_as_the_teacher(name):
         for weight in student.parameters():
             weight.add_(0.5 * torch.randn_like(weight))
     output = student(images)._replace(maps=learner.maps.take())
-    assert float(method.loss(batch, output, given.teaching(batch))) > 1e-3
+    assert float(method.loss(batch, output, given.teaching(batch)).detach()) > 1e-3
 
 
 @EVERY
@@ -410,3 +411,42 @@ def test_log_probs_are_of_the_logits_at_a_temperature():
     wanted = log_softmax(output.logits.detach().double().numpy() / 3, axis=1)
     np.testing.assert_allclose(net.log_probs(output, 3.0).detach(), wanted, rtol=1e-5)
     assert math.isclose(float(net.log_probs(output).exp().sum()), 4, rel_tol=1e-5)
+
+
+# --- transforms -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize("temperature", [1.0, 3.0])
+def test_an_answer_under_transforms_is_the_mean_of_softened_probabilities(plain, temperature):
+    teacher, images = other(), part(5).images
+    moved = [lambda x: x.flip(-1), lambda x: x.roll(1, 2)]
+    teaching = Teaching(teacher, moved, plain)
+    answer = teaching({"labelled": part(5)})
+    seen = [images] * plain + [move(images) for move in moved]
+    with torch.no_grad():
+        wanted = torch.stack([(teacher(x).logits / temperature).softmax(1) for x in seen]).mean(0)
+    torch.testing.assert_close(teaching.log_probs(answer, temperature).exp(), wanted)
+    torch.testing.assert_close(answer.features, teacher.features(images))
+    if temperature == 1:
+        torch.testing.assert_close(answer.logits.softmax(1), wanted)
+    assert teaching.passes == 3
+
+
+def test_layers_under_transforms_are_of_the_view_as_it_is():
+    teacher, layer = other(), "backbone.layers.0"
+    plain, moved = Teaching(teacher), Teaching(teacher, [lambda x: x.flip(-1)])
+    for teaching in (plain, moved):
+        teaching.want([layer])
+    one, two = (teaching({"labelled": part(5)}) for teaching in (plain, moved))
+    torch.testing.assert_close(one.maps[layer], two.maps[layer])
+
+
+def test_an_ensemble_answers_under_transforms_as_the_mean_of_all():
+    members = [other(1), other(2)]
+    ensemble = Ensemble(members, [1.0, 1.0], "arithmetic")
+    teaching = Teaching(ensemble, [lambda x: x.flip(-1)])
+    answer, images = teaching({"labelled": part(4)}), part(4).images
+    with torch.no_grad():
+        said = [(m(x).logits / 2).softmax(1) for m in members for x in (images, images.flip(-1))]
+    torch.testing.assert_close(teaching.log_probs(answer, 2.0).exp(), torch.stack(said).mean(0))

@@ -13,6 +13,7 @@ from stage_mains import card
 
 from pipeline.core.errors import UserError
 from pipeline.data import store
+from pipeline.labelling.transforms import TRANSFORMS
 from pipeline.networks import checkpoint, evaluate
 from pipeline.networks.classifier import Classifier
 from pipeline.training.learner import Learner
@@ -114,6 +115,26 @@ def test_a_teacher_answers_once_for_each_image_that_no_view_changes(chain, monke
     dataset = store.load("data/prepared/base")
     once = dataset.num("labelled") + dataset.num("unlabelled") * (images == "all")
     assert card("d1")["images_seen"] == sum(seen) == STEPS * each + once
+
+
+@pytest.mark.parametrize("still", [{}, STILL], ids=["views", "still"])
+def test_a_teacher_answers_under_all_transforms(chain, monkeypatch, still):
+    names = ["flip", "identity", "left"]
+    write(chain, transforms=names, training=still)
+    asked, seen = [], counted(monkeypatch)
+
+    def noted(self, *given):
+        start(self, *given)
+        asked.append(self)
+
+    start = Teaching.__init__
+    monkeypatch.setattr(Teaching, "__init__", noted)
+    distill.main(["d1"])
+    (teaching,) = asked
+    assert teaching.transforms == [TRANSFORMS["flip"], TRANSFORMS["left"]] and teaching.plain
+    dataset = store.load("data/prepared/base")
+    images = dataset.num("labelled") + dataset.num("unlabelled") if still else STEPS * 24
+    assert card("d1")["images_seen"] == sum(seen) == STEPS * 24 + 3 * images
 
 
 @pytest.mark.parametrize("layers", [{}, {"hints": {}}], ids=["logits", "maps"])

@@ -50,7 +50,7 @@ class DecoupledDistillation(Taught):
     def loss(self, batch: dict[str, Part], output: Output, taught: Output) -> Tensor:
         temperature = self.options.temperature
         mine = F.log_softmax(full(output.logits) / temperature, dim=1)
-        theirs = self.teaching.network.log_probs(taught, temperature)
+        theirs = self.teaching.log_probs(taught, temperature)
         of_label, of_others = decoupled(mine, theirs, labels(batch, theirs))
         both = self.options.alpha * of_label + self.options.beta * of_others
         risen = min(1.0, (self.step + 1) / max(1, self.options.ramp_steps))

@@ -63,7 +63,7 @@ class KnowledgeDistillation(Taught):
     def loss(self, batch: dict[str, Part], output: Output, taught: Output) -> Tensor:
         temperature = self.options.temperature
         mine = F.log_softmax(full(output.logits) / temperature, dim=1)
-        theirs = self.teaching.network.log_probs(taught, temperature)
+        theirs = self.teaching.log_probs(taught, temperature)
         left = 1 - (1 - self.options.end) * self.step / self._last
         return left * self.options.alpha * temperature**2 * divergence(mine, theirs).mean()
 
