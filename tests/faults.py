@@ -24,6 +24,7 @@ NAMES = {
     "ensembles": "e1",
     "distilled": "d1",
     "tasks": "t1",
+    "specialists": "s1",
 }
 
 
@@ -44,6 +45,7 @@ def example() -> dict:
     task |= {"methods": {"lwf": {"temperature": 3.0}}}
     values |= {"generations": generations, "baselines": {"b1": baseline}, "tasks": {"t1": task}}
     values["ensembles"] = {"e1": {"first": "g1", "second": "b1"}}
+    values["specialists"] = {"s1": {"teacher": "g2", "num": 2}}
     student = {"teacher": "g2", "network": "small_cnn", "width": 0.5, "methods": {"kd": {}}}
     values["distilled"] = {"d1": student}
     return values | {"meta_pseudo_labels": {"m1": {"teacher": "g1"}}, "final": "g2"}
@@ -52,7 +54,7 @@ def example() -> dict:
 def with_generations(**teachers: str) -> dict:
     """The example with generations alone: `g2="g1"` is taught by g1."""
     values = example() | {"baselines": {}, "tasks": {}, "meta_pseudo_labels": {}}
-    values |= {"ensembles": {}, "distilled": {}}
+    values |= {"ensembles": {}, "specialists": {}, "distilled": {}}
     values["generations"] = {
         name: {"teacher": teacher, "network": "small_cnn"} for name, teacher in teachers.items()
     }

@@ -36,6 +36,7 @@ MAKES = {  # by what a stage is for: its module, its arguments
     "b1": ("baseline", ["b1"]),
     "r1": ("baseline", ["r1"]),
     "e1": ("ensemble", ["e1"]),
+    "s1": ("specialists", ["s1"]),
     "d1": ("distill", ["d1"]),
     "t1": ("extend", ["t1"]),
 }
@@ -60,6 +61,7 @@ def values() -> dict:
             "r1": {"network": "resnet_9", "width": 0.125},
         },
         "ensembles": {"e1": {"first": "teacher", "second": "b1"}},
+        "specialists": {"s1": {"teacher": "teacher"}},
         "distilled": {"d1": SMALL | {"teacher": "teacher", "methods": {"kd": {}}}},
         "tasks": {"t1": task | {"methods": {"lwf": {"warmup_steps": 1}, **ONLINE}}},
         "final": "teacher",

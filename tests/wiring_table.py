@@ -117,9 +117,18 @@ BEGUN = {  # weights to begin with that are worth keeping, by the block of a mod
     "baselines.b1": {"pretrained": "one"},
     "distilled.d1": {"pretrained": "one"},
     "tasks.t1": {},
+    "specialists.s1": {},
 }
 RUINED = {"steps": 6, "learning_rate": 3.0, "ema": 0.0, "evaluate_every": 1}
-ALONE = dict.fromkeys(("meta_pseudo_labels", "baselines", "ensembles", "distilled", "tasks"), {})
+OTHERS_THAN_A_CHAIN = [
+    "meta_pseudo_labels",
+    "baselines",
+    "ensembles",
+    "specialists",
+    "distilled",
+    "tasks",
+]
+ALONE = dict.fromkeys(OTHERS_THAN_A_CHAIN, {})
 RESIDUAL = {"network": "resnet_9", "width": 0.125}
 TRAINING = {
     "steps": 4,
@@ -166,9 +175,11 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
             residual |= ALONE | {f"teacher.{key}": value for key, value in RESIDUAL.items()}
         if what == "t1":
             residual = {"tasks.t1.base": "r1"}
+        if what == "s1":
+            residual = {"specialists.s1.teacher": "r1"}
         own = f"{place}.training" if place else "training"
         ruined = {f"{own}.{key}": value for key, value in RUINED.items()}
-        unaided = begun | ({f"{model}.methods": {}} if what not in ("m1", "d1") else {})
+        unaided = begun | ({f"{model}.methods": {}} if what not in ("m1", "d1", "s1") else {})
         unaided |= {} if place else {"teacher.methods": {}}
         given = {"keep": begun | ruined, "train": begun, "stochastic_depth": residual}
         given |= {"features": unaided}
@@ -176,12 +187,12 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
             watch = steps if key == "evaluate_every" else weights
             if key == "unlabelled_weight" and what == "t1":
                 given["unlabelled_weight"] = BY_ITSELF
-            elif key == "unlabelled_weight" and what != "g1":
+            elif key == "unlabelled_weight" and what not in ("g1", "s1"):
                 watch = "has no teacher's pseudo-labels to weigh"
             if key == "image_size" and what == "t1":
                 watch = "a task keeps the resolution of its base"
-            if key == "features" and what == "m1":
-                watch = "'m1' trains on views"
+            if key == "features" and what in ("m1", "s1"):
+                watch = f"'{what}' trains on views"
             if key == "features" and what == "d1":
                 watch = "kd looks at views of images"
             yield f"{own}.{key}", Wire(what, other, given.get(key, {}), watch=watch)
@@ -376,7 +387,8 @@ def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
 
 # --- the other blocks -------------------------------------------------------------------------
 
-MEASURED = dict.fromkeys(("generations", "meta_pseudo_labels", "ensembles", "tasks"), {})
+UNMEASURED = ["generations", "meta_pseudo_labels", "ensembles", "specialists", "tasks"]
+MEASURED = dict.fromkeys(UNMEASURED, {})
 REPORT = {
     "final": Wire("report", "b1", MEASURED, watch=ships),
     "report.test": Wire("report", False, MEASURED, watch=splits_read),
@@ -437,7 +449,22 @@ ENSEMBLE = {
     "mean": Wire("e1", "geometric", watch=val_loss),
     "weights": Wire("e1", "val_acc"),
 }
-DISTILLED = {"teacher": Wire("d1", "b1"), "images": Wire("d1", "labelled")}
+HALVES = [["0", "1", "2", "3"], ["4", "5", "6", "7"]]
+SPECIALISTS = {
+    "teacher": Wire("s1", "b1"),
+    "num": Wire("s1", 2),
+    "subsets": Wire("s1", [["0", "1"], ["2", "3"]]),
+    "generalist": Wire("s1", False, {"subsets": HALVES}),
+    "active": Wire("s1", 3, watch=val_loss),
+    "soft": Wire("s1", 0.0),
+    "images": Wire("s1", "labelled"),
+    "init": Wire("s1", "scratch"),
+}
+DISTILLED = {
+    "teacher": Wire("d1", "b1"),
+    "images": Wire("d1", "labelled"),
+    "transforms": Wire("d1", ["identity", "flip"]),
+}
 # in scenario `class` what was learnt in so few steps calls every image old
 BY_ITSELF = {"tasks.t1.scenario": "task", "tasks.t1.label_with": "self"}
 TASK = {
@@ -501,6 +528,7 @@ def wires(pretrained: dict, another: dict) -> dict[str, Wire]:
     keys |= dict(below("generations.g1", STUDENT, weights))
     keys |= dict(below("meta_pseudo_labels.m1", PAIR, weights))
     keys |= dict(below("ensembles.e1", ENSEMBLE, weights))
+    keys |= dict(below("specialists.s1", SPECIALISTS, weights))
     keys |= dict(below("distilled.d1", DISTILLED, weights))
     keys |= dict(below("tasks.t1", TASK, weights)) | dict(task_data())
     rule = "tasks.t1.labels"

@@ -72,3 +72,7 @@ class Specialists(Block):
     def conflicts(self, config: ModelConfig) -> Iterator[Fault]:
         """What is wrong with this block where it stands."""
         yield from config.faults()
+        train = config.training.train
+        if train != "all" and self.init == "scratch":
+            what = f"'{train}' leaves random weights of '{config.name}' as they are"
+            yield Fault("training.train", what, "begin with `init: teacher`, or train `all`")

@@ -45,7 +45,7 @@ def specialise(job: Job) -> dict:
     card = describe(job, theirs, subsets)
     val = Val(card, run.device)
     depends = {key: value for key, value in card.items() if key not in ("members", "generalist")}
-    members, accuracies, seen = [], [], taught.images_seen
+    members, curves, seen = [], {}, taught.images_seen
     with Trainings(replace(run, depends=depends, tracker=NullTracker())) as trainings:
         for number, subset in enumerate(subsets):
             own = card["members"][number]
@@ -56,10 +56,10 @@ def specialise(job: Job) -> dict:
             seen += learner.images_seen(sizes(streams))
             rows = trainings.fit(learner, streams, evaluation(val, subset), f"specialist{number}")
             members.append(corrected(learner.weights, streams))
-            accuracies.append(rows[-1]["val_acc"])
-        for own, accuracy in zip(card["members"], accuracies):
-            own["val_acc"] = accuracy
-        return finish(job, card | {"images_seen": seen}, teacher, members, val)
+            curves[f"specialist{number}"] = rows
+        for own, rows in zip(card["members"], curves.values()):
+            own["val_acc"] = rows[-1]["val_acc"]
+        return finish(job, card | {"images_seen": seen}, teacher, members, curves)
 
 
 def check(job: Job, teacher: dict) -> None:
@@ -112,13 +112,17 @@ class Taught:
         for split, probs in self.probs.items():
             targets = self.targets(split, subset)
             inside = torch.isin(self.labels[split], torch.tensor(subset, device=probs.device))
-            for part, rows in (("own", inside), ("others", ~inside)):
+            half = nums[split] // 2
+            for part, rows, num in (
+                ("own", inside, half),
+                ("others", ~inside, nums[split] - half),
+            ):
                 index = rows.nonzero()[:, 0]
                 if len(index):
                     streams[f"{split}_{part}"] = Stream(
                         images=job.images.images(split),
                         targets=targets[index],
-                        num=max(1, nums[split] // 2),
+                        num=max(1, num),
                         view=views[split],
                         index=index.cpu().numpy(),
                         device=job.run.device,
@@ -262,8 +266,14 @@ def corrected(network: Classifier, streams: Mapping[str, Stream]) -> Classifier:
     return network
 
 
-def finish(job: Job, card: dict, teacher: Classifier, members: list[Classifier], val: Val) -> dict:
-    """Write the model that answers by all of them; returns its card."""
+def finish(
+    job: Job,
+    card: dict,
+    teacher: Classifier,
+    members: list[Classifier],
+    curves: Mapping[str, list[Row]],
+) -> dict:
+    """Write the model that answers by all of them, with their curves; returns its card."""
     network = checkpoint.build(card)
     for built, member in zip(network.members, members):
         built.load_state_dict(member.state_dict())
@@ -271,5 +281,17 @@ def finish(job: Job, card: dict, teacher: Classifier, members: list[Classifier],
         network.generalist.load_state_dict(teacher.state_dict())
     network.to(job.run.device).eval()
     autocast = machine.configure(job.run.machine, network, checkpoint.pixels(card))
+    val = Val(card, job.run.device)
     metrics = scores(val.logits(network, autocast), val.labels)
-    return write(network, card | {"metrics": metrics}, [{"step": 0, **metrics}])
+    rows = beside(curves)
+    rows[-1] |= metrics
+    return write(network, card | {"metrics": metrics}, rows)
+
+
+def beside(curves: Mapping[str, list[Row]]) -> list[Row]:
+    """Curves of the same steps as one, its columns `<name>/<column>`."""
+    rows = [{"step": row["step"]} for row in next(iter(curves.values()))]
+    for name, own in curves.items():
+        for row, values in zip(rows, own):
+            row |= {f"{name}/{key}": value for key, value in values.items() if key != "step"}
+    return rows

@@ -128,6 +128,10 @@ OUT_OF_RANGE = {
     "mean": ["median"],
     "weights": ["same"],
     "images": ["none"],
+    "num": [1, 1001],
+    "subsets": [[[]], [["0", "0"]], ["0"]],
+    "active": [0, 1001],
+    "soft": [-0.1, 1.1],
     "methods.kd.alpha": [-0.1, 1.1],
     "methods.kd.temperature": [0.0, 1001.0],
     "methods.kd.end": [-0.1, 1.1],
@@ -284,6 +288,7 @@ def test_a_block_that_is_no_block_is_one_line(tmp_path, block, value):
     values["tasks"]["t1"]["base"] = values["meta_pseudo_labels"]["m1"]["teacher"] = "teacher"
     values["distilled"]["d1"]["teacher"] = values["ensembles"]["e1"]["first"] = "teacher"
     values["ensembles"]["e1"]["second"] = "g1"
+    values["specialists"]["s1"]["teacher"] = "teacher"
     (line,) = lines_of(tmp_path, set_key(values, block, value))
     assert_names(line, block)
     assert line.endswith("expected a block of keys")
