@@ -45,7 +45,7 @@ def example() -> dict:
     task |= {"methods": {"lwf": {"temperature": 3.0}}}
     values |= {"generations": generations, "baselines": {"b1": baseline}, "tasks": {"t1": task}}
     values["ensembles"] = {"e1": {"first": "g1", "second": "b1"}}
-    values["specialists"] = {"s1": {"teacher": "g2", "num": 2}}
+    values["specialists"] = {"s1": {"teacher": "g2"}}
     student = {"teacher": "g2", "network": "small_cnn", "width": 0.5, "methods": {"kd": {}}}
     values["distilled"] = {"d1": student}
     return values | {"meta_pseudo_labels": {"m1": {"teacher": "g1"}}, "final": "g2"}

@@ -120,15 +120,8 @@ BEGUN = {  # weights to begin with that are worth keeping, by the block of a mod
     "specialists.s1": {},
 }
 RUINED = {"steps": 6, "learning_rate": 3.0, "ema": 0.0, "evaluate_every": 1}
-OTHERS_THAN_A_CHAIN = [
-    "meta_pseudo_labels",
-    "baselines",
-    "ensembles",
-    "specialists",
-    "distilled",
-    "tasks",
-]
-ALONE = dict.fromkeys(OTHERS_THAN_A_CHAIN, {})
+ALONE = dict.fromkeys(("meta_pseudo_labels", "baselines", "tasks"), {})
+ALONE |= dict.fromkeys(("ensembles", "specialists", "distilled"), {})
 RESIDUAL = {"network": "resnet_9", "width": 0.125}
 TRAINING = {
     "steps": 4,
@@ -183,6 +176,7 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
         unaided |= {} if place else {"teacher.methods": {}}
         given = {"keep": begun | ruined, "train": begun, "stochastic_depth": residual}
         given |= {"features": unaided}
+        given |= {"label_smoothing": {"specialists.s1.soft": 0.0} if what == "s1" else {}}
         for key, other in TRAINING.items():
             watch = steps if key == "evaluate_every" else weights
             if key == "unlabelled_weight" and what == "t1":

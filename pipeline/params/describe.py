@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from pipeline.core.block import Block
 from pipeline.methods.continual import CONTINUAL
+from pipeline.methods.distillation import DISTILLATION
 from pipeline.methods.semi_supervised import SEMI_SUPERVISED
 from pipeline.params.schema import Params
 from pipeline.params.words import block_in, expected
@@ -16,6 +17,7 @@ from pipeline.training.method import Method, MethodsBlock, first_line
 FAMILIES: dict[str, dict[str, type[Method]]] = {
     "semi-supervised": SEMI_SUPERVISED,
     "continual": CONTINUAL,
+    "distillation": DISTILLATION,
 }
 CITATION = re.compile(r"\(([^()]*\b(?:19|20)\d\d\b[^()]*)\)")  # the first with a year
 ARXIV = re.compile(r",? *arXiv:(\d+\.\d+)")

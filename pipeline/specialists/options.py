@@ -1,7 +1,7 @@
 """The block of specialists in params.yaml."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -17,7 +17,7 @@ class Specialists(Block):
     num: int = Field(
         3, ge=2, le=1000, description="subsets of classes that it confuses, one specialist each"
     )
-    subsets: list[list[ClassName]] = Field(
+    subsets: list[Annotated[list[ClassName], Field(min_length=1)]] = Field(
         [], description="subsets named, in the place of those that are found"
     )
     generalist: bool = Field(
@@ -57,10 +57,8 @@ class Specialists(Block):
 
     def faults(self) -> Iterator[Fault]:
         """Subsets that are none, options that say nothing."""
-        for place, subset in enumerate(self.subsets):
-            yield from repeated(f"subsets.{place}", subset)
-            if not subset:
-                yield Fault(f"subsets.{place}", "holds no class", "name some, or leave it out")
+        for subset in self.subsets:
+            yield from repeated("subsets", subset)
         if self.subsets and "num" in self.model_fields_set:
             yield Fault("num", f"{len(self.subsets)} subsets are named", "leave it out")
         if not self.generalist and not self.subsets:

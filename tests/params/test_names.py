@@ -95,7 +95,7 @@ def method_blocks(block: type[Block] = Params) -> Iterator[type[MethodsBlock]]:
 
 def test_every_block_of_methods_has_the_names_of_its_family_and_the_page_has_them_all():
     blocks = list(method_blocks())
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     known = {name for family in FAMILIES.values() for name in family}
     for block in blocks:
         assert list(block.by_key()) == list(block.family) and set(block.family) <= known

@@ -7,6 +7,7 @@ pass of the teacher, or none where its answers were recorded because no view cha
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from typing import Annotated
 
 from pydantic import Field
 from torch import Tensor
@@ -17,6 +18,8 @@ from pipeline.data.batches import Part
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.networks.feature_maps import has_places, last_spatial, outputs
 from pipeline.training.method import Method, Setting
+
+LayerName = Annotated[str, Field(min_length=1)]
 
 
 class Taught(Method, ABC):
@@ -51,12 +54,12 @@ class OfLayers(Taught):
     class Options(Block):
         """Of methods that compare inner layers."""
 
-        teacher_layers: list[str] = Field(
+        teacher_layers: list[LayerName] = Field(
             [],
             description="layers of the teacher, as `named_modules` has them; `[]` = the last that "
             "has places",
         )
-        student_layers: list[str] = Field(
+        student_layers: list[LayerName] = Field(
             [], description="layers of the student that are to be like these, in the same order"
         )
 
