@@ -34,6 +34,7 @@ HEADINGS = [
     "Pseudo-labels",
     "Methods",
     "Meta Pseudo Labels",
+    "Distillation",
     "Baselines",
     "Adding a task",
     "Networks",
