@@ -158,12 +158,15 @@ def chain(values: dict) -> dict[str, float]:
     from pipeline.params.check import load
     from stages import (
         baseline,
+        distill,
+        ensemble,
         extend,
         meta_pseudo_labels,
         prepare,
         prepare_task,
         pseudo_label,
         report,
+        specialists,
         student,
         teacher,
     )
@@ -180,6 +183,9 @@ def chain(values: dict) -> dict[str, float]:
                 "generations": [pseudo_label, student],
                 "meta_pseudo_labels": [meta_pseudo_labels],
                 "baselines": [baseline],
+                "ensembles": [ensemble],
+                "specialists": [specialists],
+                "distilled": [distill],
                 "tasks": [prepare_task, extend],
             }
             prepare.main()
@@ -194,9 +200,28 @@ def chain(values: dict) -> dict[str, float]:
             report.main()
             seconds = round(time.monotonic() - started, 1)
             results = files.read_json("report/metrics.json") | {"seconds": seconds} | spent
+            results |= _labelled(params.lineage())
             return results | {f"curve/{name}": _curve(name) for name in params.lineage()}
         finally:
             os.chdir(before)
+
+
+def _labelled(names: Iterable[str]) -> dict[str, float]:
+    """`labelled_acc/<name>` of each model of the base task alone: its accuracy on the labelled
+    images, as they lie there."""
+    import torch
+
+    from pipeline.data import store
+    from pipeline.networks import checkpoint, evaluate
+
+    dataset, results = store.load("data/prepared/base"), {}
+    labels = torch.from_numpy(dataset.array("labelled", "label").copy())
+    for name in names:
+        network, card = checkpoint.load(f"models/{name}")
+        if checkpoint.classes(card) == dataset.classes:
+            logits = evaluate.infer(network, dataset.array("labelled"))
+            results[f"labelled_acc/{name}"] = evaluate.accuracy(logits, labels)
+    return results
 
 
 def _curve(name: str) -> str:
