@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from pipeline import tracking
 from pipeline.core import files, machine, randomness
 from pipeline.core.errors import UserError
@@ -68,10 +70,18 @@ def label(params: Params, name: str) -> Labelled:
     if rule.ood_filter != "none":
         screened = foreign.screen(rule.ood_filter, rule.ood_keep, val, unlabelled)
     rngs = [randomness.generator(params.seed, name, "balance", c) for c in dataset.classes]
-    made = pseudo_labels.make(unlabelled.probs, rule, rngs, screened and screened.passes)
+    if dataset.is_dense:
+        made = pseudo_labels.make_dense(unlabelled.probs, rule)
+    else:
+        made = pseudo_labels.make(unlabelled.probs, rule, rngs, screened and screened.passes)
     check_collapse(made, dataset, card["name"], rule.threshold)
-    sure = confidence(val.probs, unlabelled.probs, temperature.of(card))
+    sure = confidence(rows(val.probs), rows(unlabelled.probs), temperature.of(card))
     return Labelled(rule, card, dataset, made, sure, screened)
+
+
+def rows(probs: np.ndarray) -> np.ndarray:
+    """Probabilities (N, K) as they are; of each pixel, (N, K, H, W), as (N H W, K)."""
+    return np.moveaxis(probs, 1, -1).reshape(-1, probs.shape[1])
 
 
 def ask(
@@ -108,8 +118,9 @@ def check_collapse(
     Raises:
         UserError: they are.
     """
-    if len(set(made.label.tolist())) == 1 < len(dataset.classes):
-        only, kept = dataset.classes[int(made.label[0])], len(set(made.index.tolist()))
+    given = np.flatnonzero(made.num_by_class(len(dataset.classes)))
+    if len(given) == 1 < len(dataset.classes):
+        only, kept = dataset.classes[given[0]], len(set(made.index.tolist()))
         num = dataset.num("unlabelled")
         what = f"all {kept} images of {num} that are kept are labelled '{only}'"
         lower = ", or lower labels.threshold" if threshold else ""
@@ -144,7 +155,8 @@ def warnings(labelled: Labelled, name: str) -> Iterator[str]:
     """What is unusual: classes that nothing is labelled as, images that the teacher doubts, a few
     labels that are to speak for very many images."""
     dataset, sure, teacher = labelled.dataset, labelled.sure, labelled.teacher["name"]
-    empty = [c for i, c in enumerate(dataset.classes) if i not in labelled.made.label]
+    given = labelled.made.num_by_class(len(dataset.classes))
+    empty = [name for name, num in zip(dataset.classes, given) if not num]
     if empty:
         these = "these classes" if len(empty) > 1 else "this class"
         yield f"no image is labelled {', '.join(empty)}; {name} learns {these} from labels alone"

@@ -133,6 +133,14 @@ class RandAugment(View, GeometricAugmentationBase2D):
         tables = self.tables(images.shape[2], images.shape[3], images.device)
         return apply_fixed(images, kinds, tables)
 
+    def masks(self, masks: Tensor, drawn: Mapping[str, Any]) -> Tensor:
+        """What is known of each pixel, (N, K, H, W) on any device, moved as images are that get what
+        was drawn; 0 where a pixel comes from outside."""
+        tables = self.tables(masks.shape[2], masks.shape[3], masks.device)
+        for kind in to_device(drawn["kind"], masks.device).unbind(1):
+            masks = gather(masks, tables.maps[tables.map_of[kind]][:, None].long())
+        return masks
+
     def tables(self, height: int, width: int, device: torch.device) -> Tables:
         """The constants of `fixed` for images of a size, made once and kept."""
         key = (height, width, device)

@@ -57,6 +57,11 @@ class WeakView(View):
             images, *(to_device(drawn[x], images.device) for x in ("flip", "shift"))
         )
 
+    def masks(self, masks: Tensor, drawn: Mapping[str, np.ndarray]) -> Tensor:
+        """What is known of each pixel, (N, K, H, W), moved as the images are; with "zero", 0 where a
+        pixel comes from outside."""
+        return self._gather(masks, *(to_device(drawn[x], masks.device) for x in ("flip", "shift")))
+
     def _slice(self, images: np.ndarray, drawn: Mapping[str, np.ndarray]) -> Tensor:
         (height, width), pad = images.shape[2:], (self.shift, self.shift)
         mode = "reflect" if self.padding == "reflect" else "constant"
@@ -104,3 +109,8 @@ class StrongView(View):
         """Both, to images (N, C, H, W), uint8 or floats in [0, 1]; a new tensor like them."""
         names = [name for name in drawn if name not in ("flip", "shift")]
         return self.augment(self.weak(images, drawn), {name: drawn[name] for name in names})
+
+    def masks(self, masks: Tensor, drawn: Mapping[str, np.ndarray]) -> Tensor:
+        """What is known of each pixel, (N, K, H, W), moved as the images are; 0 where a pixel comes
+        from outside. What only paints leaves it as it is, and so does a grey square."""
+        return self.augment.masks(self.weak.masks(masks, drawn), drawn)

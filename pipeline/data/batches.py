@@ -25,6 +25,10 @@ class View(Protocol):
         """uint8 (N, C, H, W) -> uint8 (N, C, H, W), on the images' device; on another device than a
         CPU the parameters are there too, as tensors."""
 
+    def masks(self, masks: Tensor, drawn: Arrays) -> Tensor:
+        """What is known of each pixel, (N, K, H, W), moved as the images are; 0 where a pixel comes
+        from outside."""
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -32,7 +36,8 @@ class Stream:
 
     Attributes:
         images: uint8 (L, C, H, W): a tensor on the device, or a memory map to read from.
-        targets: class probabilities (M, K), on the device; None if there are none.
+        targets: class probabilities, on the device: of images (M, K), or of pixels (M, K, H, W),
+            which the view moves with them; None if there are none.
         num: samples per step; may exceed M.
         view: the random view to take.
         weights: weight of each sample (M,), on the device; None = all 1.
@@ -94,7 +99,7 @@ class Part(NamedTuple):
     """One stream's share of a batch."""
 
     images: Tensor  # uint8 (n, C, H, W); floats in 0..1 if a method made them
-    targets: Tensor | None  # (n, K)
+    targets: Tensor | None  # (n, K) or (n, K, H, W)
     weights: Tensor | None  # (n,)
     rows: Tensor  # int64 (n,): which samples of the stream
     soft: bool = False  # whether the targets are probabilities, see `Stream`
@@ -174,9 +179,12 @@ class Batches:
 
     def _part(self, stream: Stream, said: Arrays, view: Arrays) -> Part:
         rows = torch.as_tensor(said["sample"])
+        targets = None if stream.targets is None else stream.targets[rows]
+        if targets is not None and targets.ndim == 4:
+            targets = stream.view.masks(targets, view)
         return Part(
             images=stream.view(stream.gather(said), view),
-            targets=None if stream.targets is None else stream.targets[rows],
+            targets=targets,
             weights=None if stream.weights is None else stream.weights[rows],
             rows=rows,
             soft=stream.soft,

@@ -3,6 +3,8 @@
 <folder>/dataset.json                classes, shapes, normalisation, counts, hashes of arrays
 <folder>/<split>/<array>.npy         `image` uint8 (N, C, H, W); `label` int64 (N,)
 <folder>/unlabelled/truth.npy        labels of the unlabelled images for reports, -1 = not known
+                                     of `kind` segmentation both are masks, uint8 (N, H, W), with
+                                     255 where nobody knows a pixel's class
 <folder>/index.csv                   one line an image: id, path, split, sha256
 """
 
@@ -16,6 +18,7 @@ import numpy as np
 
 from pipeline.core import files
 from pipeline.core.errors import UserError
+from pipeline.data.kinds import BACKGROUND, CLASSIFICATION, SEGMENTATION, UNKNOWN, is_dense
 
 PREPARED = Path("data/prepared")
 SCHEMA = 2  # 2: images whose label nobody knows
@@ -66,8 +69,15 @@ class Dataset:
             return [origin for _, origin, where, _ in rows if where == split]
 
     def truth(self) -> np.ndarray:
-        """Labels of the unlabelled images, int64 (N,), -1 where nobody knows: for reports alone."""
-        return self.array("unlabelled", "truth")
+        """Labels of the unlabelled images, int64 (N,) or, of a segmentation, (N, H, W); -1 where
+        nobody knows: for reports alone."""
+        truth = self.array("unlabelled", "truth")
+        return np.where(truth == UNKNOWN, -1, truth.astype(np.int64)) if self.is_dense else truth
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether each pixel has a class of its own."""
+        return is_dense(self.card)
 
     def array(self, split: str, name: str = "image") -> np.ndarray:
         """One array, memory-mapped read-only.
@@ -108,6 +118,7 @@ def save(
     sha256: list[str],
     rows: np.ndarray | None = None,
     copies: int = 0,
+    masks: np.ndarray | None = None,
 ) -> Dataset:
     """Write a data set, a piece of an array at a time; its card, without which there is none, last.
 
@@ -120,6 +131,8 @@ def save(
         sha256: each image's content hash, (N,).
         rows: where each image stands in `images`, (N,); None = image i in row i.
         copies: exact copies that were left out, to be reported.
+        masks: of a segmentation, the class of each pixel, uint8 (M, H, W), 0 for the background,
+            whose class comes before the others, c + 1 for class c; `labels` then only counts.
     """
     folder = Path(folder)
     rows = np.arange(len(labels)) if rows is None else rows
@@ -129,14 +142,15 @@ def save(
         label_name = "truth" if name == "unlabelled" else "label"
         hashes[f"{name}/image.npy"] = _write_rows(folder / name / "image.npy", images, rows[own])
         key = f"{name}/{label_name}.npy"
-        hashes[key] = _write_rows(folder / key, labels, own)
+        answers = (labels, own) if masks is None else (masks, rows[own])
+        hashes[key] = _write_rows(folder / key, *answers)
         known = labels[own][labels[own] >= 0]
         counts[name] = dict(zip(classes, np.bincount(known, minlength=len(classes)).tolist()))
     mean, std = _normalisation(images, rows[np.isin(split, TRAINING)])
     card = {
         "schema": SCHEMA,
-        "kind": "classification",
-        "classes": classes,
+        "kind": CLASSIFICATION if masks is None else SEGMENTATION,
+        "classes": classes if masks is None else [BACKGROUND, *classes],
         "image_shape": list(images.shape[1:]),
         "normalisation": {"mean": mean, "std": std},
         "counts": counts,

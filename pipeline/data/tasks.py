@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ class Known(NamedTuple):
 
     task: str
     images: Tensor  # uint8 (N, C, H, W)
-    labels: Tensor  # int64 (N,), positions among all the model's classes
+    labels: Tensor  # int64 (N,) or (N, H, W), positions among all the model's classes
     columns: slice  # the task's block of logits
 
 
@@ -67,7 +68,7 @@ def known(card: dict, split: str, asked: Iterable[tuple[str, str]] | None = None
                 f"train '{card['name']}' again",
             )
         images = torch.from_numpy(data.array(split).copy())
-        labels = torch.from_numpy(data.array(split, "label") + start)
+        labels = torch.from_numpy(data.array(split, "label").astype(np.int64) + start)
         block = slice(start, start + len(data.classes))
         known_tasks.append(Known(task, images, labels, block))
     return known_tasks

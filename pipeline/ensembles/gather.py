@@ -18,7 +18,7 @@ from pipeline.training.model import ModelConfig
 
 # of a card: all that its network is built from
 BUILT_FROM = ("name", "network", "heads", "image_shape", "normalisation")
-BUILT_FROM += ("generalist", "members", "subsets")
+BUILT_FROM += ("generalist", "members", "subsets", "kind")
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def gather(config: ModelConfig, run: Run) -> dict:
         "data": first["data"],
         "images_seen": 0,
     }
-    card |= {"tasks": first["tasks"]} if "tasks" in first else {}
+    card |= {key: first[key] for key in ("tasks", "kind") if key in first}
     network = checkpoint.build(card)
     for built, member in zip(network.members, members):
         built.load_state_dict(member.weights)

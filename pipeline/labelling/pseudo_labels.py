@@ -12,6 +12,11 @@ The file `data/pseudo_labels/<generation>.safetensors` holds, for M kept images,
 (soft or hard), the hashes of the teacher and of the unlabelled split, the ordered classes, the
 rule, the images that went through the teacher, its confidence on val and on the unlabelled images,
 what the filter of foreign images did, the schema.
+
+Of a segmentation every pixel is labelled by the same rule, as an image would be: `share` of each
+predicted class is of its pixels in all images, which keeps small classes in (Zou et al. 2018,
+arXiv:1810.07911). `probs` is (M, K, H, W), 0 throughout where a pixel is not kept, and `label`
+uint8 (M, H, W), 255 there; images of which no pixel is kept are left out.
 """
 
 import hashlib
@@ -29,6 +34,7 @@ from safetensors.numpy import save as save_tensors
 
 from pipeline.core import files
 from pipeline.core.errors import UserError
+from pipeline.data.kinds import UNKNOWN
 from pipeline.labelling.rule import Labels
 
 SCHEMA = 3  # 2: `kind`, `images_seen`; 3: `confidence`, `foreign`
@@ -54,6 +60,11 @@ class PseudoLabels:
     def arrays(self) -> dict[str, np.ndarray]:
         """The arrays by name."""
         return {name: value for name, value in vars(self).items() if name != "kind"}
+
+    def num_by_class(self, num_classes: int) -> np.ndarray:
+        """Targets of each class, (K,): images, or the pixels that are kept."""
+        given = self.label[self.label != UNKNOWN] if self.label.ndim > 1 else self.label
+        return np.bincount(given, minlength=num_classes)
 
     def digest(self) -> str:
         """The hash that stands for all of it."""
@@ -95,6 +106,33 @@ def make(
     return PseudoLabels(
         index=index,
         probs=_targets(probs, index, rule),
+        label=label[index],
+        weight=np.ones(len(index), dtype=np.float32),
+        kind=rule.kind,
+    )
+
+
+def make_dense(probs: np.ndarray, rule: Labels) -> PseudoLabels:
+    """`make` for each pixel of images.
+
+    Args:
+        probs: float64 (N, K, H, W), the teacher's probabilities at temperature 1.
+        rule: whose `balance` is `none`.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    num, size, *places = probs.shape
+    made = make(np.moveaxis(probs, 1, -1).reshape(-1, size), rule, [])
+    targets = np.zeros((num * int(np.prod(places)), size), dtype=np.float16)
+    label = np.full(len(targets), UNKNOWN, dtype=np.uint8)
+    targets[made.index], label[made.index] = made.probs, made.label
+    label = label.reshape(num, *places)
+    index = np.flatnonzero((label != UNKNOWN).reshape(num, -1).any(1))
+    targets = np.moveaxis(targets.reshape(num, *places, size), -1, 1)
+    return PseudoLabels(
+        index=index,
+        probs=np.ascontiguousarray(targets[index]),
         label=label[index],
         weight=np.ones(len(index), dtype=np.float32),
         kind=rule.kind,

@@ -64,8 +64,8 @@ class Answers(NamedTuple):
     """What a teacher says of N images, each the mean over some transforms.
 
     Attributes:
-        probs: softmax of its logits z, float64 (N, K), in 0..1.
-        energy: -logsumexp(z), float64 (N,), in nats.
+        probs: softmax of its logits z, float64 (N, K) or, of each pixel, (N, K, H, W), in 0..1.
+        energy: -logsumexp(z), float64 (N,) or (N, H, W), in nats.
     """
 
     probs: np.ndarray
@@ -84,8 +84,8 @@ def answers(
     Raises:
         UserError: they are not finite.
     """
-    num_classes = network.num_classes
-    total = Answers(np.zeros((len(images), num_classes)), np.zeros(len(images)))
+    num, shape = len(images), [network.num_classes, *network.places(images.shape[2:])]
+    total = Answers(np.zeros((num, *shape)), np.zeros((num, *shape[1:])))
     for start in range(0, len(images), CHUNK):
         rows = slice(start, start + CHUNK)
         for name in sorted(names):

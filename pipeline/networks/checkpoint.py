@@ -11,9 +11,11 @@ from safetensors.torch import save as save_tensors
 
 from pipeline.core import files
 from pipeline.core.errors import UserError
+from pipeline.data.kinds import CLASSIFICATION, is_dense
 from pipeline.networks import architecture_of
 from pipeline.networks.classifier import Classifier, num_parameters
 from pipeline.networks.ensemble import Ensemble
+from pipeline.networks.segmenter import Segmenter
 from pipeline.networks.specialists import Specialists
 
 SCHEMA = 3  # 2: `network.image_size`; 3: `methods`, images of every pass counted
@@ -44,6 +46,10 @@ def build(card: dict) -> Network:
     backbone = of.build(channels, spec["width"], spec["stochastic_depth"])
     heads = {head["task"]: len(head["classes"]) for head in card["heads"]}
     normalisation = card["normalisation"]
+    if is_dense(card):
+        mean, std, shape = normalisation["mean"], normalisation["std"], card["image_shape"]
+        size = spec["image_size"]
+        return Segmenter(backbone, heads, mean, std, spec["dropout"], size, shape=shape)
     return Classifier(
         backbone,
         heads,
@@ -107,7 +113,7 @@ def save(
     card = {
         **card,
         "schema": SCHEMA,
-        "kind": "classification",
+        "kind": card.get("kind", CLASSIFICATION),
         "num_parameters": num_parameters(network),
         "sha256": files.sha256(folder / "model.safetensors"),
     }

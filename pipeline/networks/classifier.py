@@ -1,7 +1,7 @@
 """The classifier: normalisation, a backbone's features, a head for each task, and perhaps a
 calibrator behind them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -103,6 +103,10 @@ class Classifier(nn.Module):
     def num_classes(self) -> int:
         """Logits of all heads."""
         return sum(head.out_features for head in self.heads.values())
+
+    def places(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Where in an image of a size (H, W) it answers: (), once for all of it."""
+        return ()
 
     @property
     def newest_head(self) -> nn.Module:

@@ -43,6 +43,10 @@ class Ensemble(nn.Module):
         """That each member answers over."""
         return self.members[0].num_classes
 
+    def places(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Where in an image of a size (H, W) the members answer."""
+        return self.members[0].places(size)
+
     @property
     def mean(self) -> Tensor:
         """The first member's, on the device."""
@@ -73,9 +77,13 @@ class Ensemble(nn.Module):
         softened = output.maps[MEMBERS] / temperature
         if self.averaged == "geometric":
             return F.log_softmax(self._weighted(softened), dim=1)
-        shares = self.weights.log()[:, None]
+        shares = self._shares(softened).log()
         return (F.log_softmax(softened, dim=2) + shares).logsumexp(1)
 
     def _weighted(self, logits: Tensor) -> Tensor:
         """The weighted mean over members, (N, M, K) -> (N, K)."""
-        return (logits * self.weights[:, None]).sum(1)
+        return (logits * self._shares(logits)).sum(1)
+
+    def _shares(self, logits: Tensor) -> Tensor:
+        """The weights in the shape of the members' logits, (M, 1) or (M, 1, 1, 1)."""
+        return self.weights.view(-1, *[1] * (logits.ndim - 2))

@@ -31,7 +31,7 @@ def infer(
         batch_size: images at a time; 0 = what suits the device and the images.
 
     Returns:
-        float32 logits (N, K) on the CPU.
+        float32 logits (N, K), of a segmenter (N, K, H, W), on the CPU.
     """
     device = next(network.parameters()).device
     height, width = images[:1].shape[2:]
@@ -63,8 +63,28 @@ def task_known(logits: Tensor, columns: list[slice]) -> Tensor:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> float:
-    """Share of images whose largest logit is the label's, 0..1; `nan` without images."""
+    """Share of images, or pixels, whose largest logit is the label's, 0..1; `nan` without any."""
     return float((logits.argmax(1) == labels).double().mean())
+
+
+def mean_iou(logits: Tensor, labels: Tensor) -> float:
+    """Mean intersection over union (Everingham et al. 2010, doi:10.1007/s11263-009-0275-4), 0..1:
+    of each class the pixels of all images that are it and are answered with it, over those that are
+    the one or the other; the mean over classes that occur in either.
+
+    Args:
+        logits: (N, K, H, W).
+        labels: int64 (N, H, W).
+    """
+    return float(np.nanmean(class_iou(confusion(logits, labels, logits.shape[1]))))
+
+
+def class_iou(counts: np.ndarray) -> np.ndarray:
+    """Intersection over union of each class, 0..1, from confusion counts (..., K, K): (..., K);
+    `nan` where a class is neither there nor answered."""
+    hit = np.diagonal(counts, axis1=-2, axis2=-1)
+    union = counts.sum(-1) + counts.sum(-2) - hit
+    return np.divide(hit, union, out=np.full(hit.shape, np.nan), where=union > 0)
 
 
 def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
@@ -73,6 +93,6 @@ def negative_log_likelihood(logits: Tensor, labels: Tensor) -> float:
 
 
 def confusion(logits: Tensor, labels: Tensor, num_classes: int) -> np.ndarray:
-    """Counts (K, K): rows are true classes, columns the predicted ones."""
-    flat = labels * num_classes + logits.argmax(1)
+    """Counts (K, K) of images or pixels: rows are true classes, columns the predicted ones."""
+    flat = (labels * num_classes + logits.argmax(1)).flatten()
     return torch.bincount(flat, minlength=num_classes**2).reshape(num_classes, -1).numpy()

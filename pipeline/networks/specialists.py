@@ -61,6 +61,10 @@ class Specialists(nn.Module):
             row[subset] = 1
         self.register_buffer("inside", inside, persistent=False)
 
+    def places(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Where in an image of a size (H, W) it answers: (), once for all of it."""
+        return ()
+
     @property
     def mean(self) -> Tensor:
         """A member's, on the device."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.core import files
 from pipeline.data import findings
 from pipeline.data.store import SPLITS, Dataset
@@ -33,7 +35,7 @@ def write(dataset: Dataset, found: dict) -> None:
         shape=dataset.image_shape,
         splits=list(SPLITS),
         num={name: dataset.num(name) for name in SPLITS},
-        rows=[(name, [of[split][name] for split in SPLITS]) for name in dataset.classes],
+        rows=[(name, [of[split][name] for split in SPLITS]) for name in of["labelled"]],
         without_label=dataset.card["without_label"],
         sheets=_sheets(dataset),
         listed=LISTED,
@@ -50,11 +52,11 @@ def say(stage: str, dataset: Dataset) -> None:
 
 def _sheets(dataset: Dataset) -> list[tuple[str, list[dict]]]:
     """Images of each class that are labelled or val, never test, and of the unlabelled ones."""
-    tiles: dict[str, list[dict]] = {name: [] for name in dataset.classes}
+    tiles: dict[str, list[dict]] = {name: [] for name in dataset.card["counts"]["labelled"]}
     for split in ("labelled", "val"):
         images, paths = dataset.array(split), dataset.paths(split)
-        for row, label in enumerate(dataset.array(split, "label").tolist()):
-            shown = tiles[dataset.classes[label]]
+        for row, label in enumerate(dataset.array(split, "label")):
+            shown = tiles[dataset.classes[_class(label)]]
             if len(shown) < SHOWN:
                 shown.append(_tile(images[row], paths[row], split))
     images, paths = dataset.array("unlabelled"), dataset.paths("unlabelled")
@@ -62,6 +64,12 @@ def _sheets(dataset: Dataset) -> list[tuple[str, list[dict]]]:
     rows = range(0, len(paths), step)[: 2 * SHOWN]
     nameless = [_tile(images[row], paths[row], "unlabelled") for row in rows]
     return [*tiles.items()] + ([("unlabelled", nameless)] if nameless else [])
+
+
+def _class(label: np.ndarray) -> int:
+    """The class that an image is shown under: its own, or the one that most pixels of its mask are
+    of, background aside."""
+    return int(np.bincount(label.ravel())[1:].argmax()) + 1 if label.ndim else int(label)
 
 
 def _tile(image, path: str, split: str) -> dict:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from pipeline.core.errors import UserError, nearest
+from pipeline.data.kinds import UNKNOWN
 
 NO_LABEL = -1
 NONE: Mapping = MappingProxyType({})
@@ -93,6 +94,8 @@ class Images:
             None if it has none.
         brings: which of `val` and `test` the source brings, perhaps for other classes only.
         notes: on the files.
+        mask: of a source whose `KIND` is segmentation, the class of each pixel, uint8 (M, H, W): 0
+            for the background, c + 1 for class c; None without.
     """
 
     image: np.ndarray
@@ -104,6 +107,7 @@ class Images:
     given: np.ndarray | None = None
     brings: frozenset[str] = frozenset()
     notes: Notes = Notes()
+    mask: np.ndarray | None = None
 
     def take(self, chosen: np.ndarray) -> Images:
         """Only the images `chosen`, int64 (n,); no pixel is copied."""
@@ -130,4 +134,9 @@ class Images:
         table = np.array([*(position.get(name, leave) for name in self.classes), NO_LABEL])
         label = table[self.label]
         chosen = np.flatnonzero(label != leave)
-        return replace(self.take(chosen), label=label[chosen], classes=list(wanted.classes))
+        mask = self.mask
+        if mask is not None:  # of classes that are not wanted nothing is known
+            known = np.where(table[:-1] < 0, UNKNOWN, table[:-1] + 1)
+            mask = np.array([0, *known], dtype=np.uint8)[mask]
+        taken = self.take(chosen)
+        return replace(taken, label=label[chosen], classes=list(wanted.classes), mask=mask)

@@ -58,6 +58,7 @@ def prepare(
         sha256=images.sha256,
         rows=images.row,
         copies=sum(copies.left_out.values()),
+        masks=images.mask,
     )
     near = alike.alike(dataset, alike.MOST)
     found = findings.write(folder, _found(data, images.notes, copies) | {"near_duplicates": near})

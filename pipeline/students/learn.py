@@ -22,7 +22,7 @@ from pipeline.running.run import Run
 from pipeline.students.brought import bring
 from pipeline.training.fine_tune import fine_tune
 from pipeline.training.fit import Trainings, evaluation, sizes, write
-from pipeline.training.images import TrainingImages, on
+from pipeline.training.images import TrainingImages, on, one_hot
 from pipeline.training.learner import Learner
 from pipeline.training.loop import Row
 from pipeline.training.method import Blocks, Setting, build, start
@@ -134,7 +134,8 @@ def describe(job: Job, unlabelled: bool) -> dict:
     config, dataset = job.config, job.dataset
     training = config.training
     splits = ["labelled", "val"] + (["unlabelled"] if unlabelled else [])
-    return {
+    kind = {"kind": dataset.card["kind"]} if dataset.is_dense else {}
+    return kind | {
         "name": config.name,
         "network": {
             "name": config.network,
@@ -161,8 +162,8 @@ def size(job: Job) -> int:
 
 
 def targets(job: Job) -> Tensor:
-    """One-hot rows (M, K) of the labelled images, on the device."""
-    return torch.eye(len(job.dataset.classes), device=job.run.device)[job.images.labels()]
+    """One-hot targets of the labelled images, (M, K) or (M, K, H, W), on the device."""
+    return one_hot(job.images.labels(), 0, len(job.dataset.classes))
 
 
 def labelled(job: Job) -> Stream:

@@ -129,9 +129,11 @@ def evaluation(card: dict, device: torch.device, *seen: Seen) -> Evaluate:
 
 
 def scores(logits: Tensor, labels: Tensor) -> Row:
-    """What an evaluation on val gives, of logits (N, K) and labels (N,) on the CPU."""
+    """What an evaluation on val gives, of logits (N, K) and labels (N,) on the CPU; of dense ones,
+    (N, K, H, W) and (N, H, W), over pixels, and the mean IoU as well."""
     loss = evaluate.negative_log_likelihood(logits, labels)
-    return {"val_acc": evaluate.accuracy(logits, labels), "val_loss": loss}
+    row = {"val_acc": evaluate.accuracy(logits, labels), "val_loss": loss}
+    return row | ({"val_miou": evaluate.mean_iou(logits, labels)} if logits.ndim == 4 else {})
 
 
 def write(

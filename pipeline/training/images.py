@@ -77,7 +77,7 @@ class TrainingImages:
         """The labelled images.
 
         Args:
-            targets: probabilities (M, K), or None where the images are wanted alone.
+            targets: probabilities (M, K) or (M, K, H, W), or None where the images are wanted alone.
             view: other than the recipe's.
             held_out: rows, int64, that are left out.
         """
@@ -121,13 +121,19 @@ class TrainingImages:
         return self._read[split]
 
     def labels(self, split: str = "labelled") -> Tensor:
-        """int64 (M,), on the device."""
-        return on(self.dataset.array(split, "label"), self.device)
+        """int64 (M,), of a segmentation (M, H, W), on the device."""
+        return on(self.dataset.array(split, "label"), self.device).long()
 
 
 def on(array: np.ndarray, device: torch.device) -> Tensor:
     """A NumPy array, perhaps memory-mapped, as a tensor on `device`."""
     return torch.from_numpy(array.copy()).to(device)
+
+
+def one_hot(labels: Tensor, first: int, total: int) -> Tensor:
+    """Targets (M, total), or (M, total, H, W), of labels 0, 1, ... whose class 0 is column
+    `first`."""
+    return torch.eye(total, device=labels.device)[labels + first].movedim(-1, 1)
 
 
 def within_reach(array: np.ndarray, machine: Machine, device: torch.device):

@@ -3,12 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
 from pipeline.data import tasks
 from pipeline.data.batches import Stream, View
-from pipeline.training.images import TrainingImages
+from pipeline.training.images import TrainingImages, one_hot
 
 
 def labelled(images: TrainingImages, card: dict, view: View | None = None) -> dict[str, Stream]:
@@ -57,8 +54,3 @@ def shared(part: str, streams: dict[str, Stream], num: int) -> dict[str, Stream]
         )
         for task, stream in streams.items()
     }
-
-
-def one_hot(labels: Tensor, first: int, total: int) -> Tensor:
-    """Rows (M, total) of labels 0, 1, ... whose class 0 is column `first`."""
-    return torch.eye(total, device=labels.device)[labels + first]

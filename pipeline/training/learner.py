@@ -288,18 +288,22 @@ def places(batch: Mapping[str, Part]) -> dict[str, slice]:
 def cross_entropy(
     logits: Tensor, targets: Tensor, weights: Tensor | None = None, smoothing: float = 0.0
 ) -> Tensor:
-    """H(targets, softmax(logits)), each sample weighted, divided by the number of samples.
+    """H(targets, softmax(logits)), each sample weighted, divided by the number of samples; of dense
+    answers by that of their pixels.
 
     Args:
-        logits: (N, C).
-        targets: class probabilities (N, C).
+        logits: (N, C) or (N, C, H, W).
+        targets: class probabilities like them; of a pixel that nothing is known of, all 0.
         weights: of each sample (N,), or None for 1.
         smoothing: share of every target, 0..1, that is spread evenly over the classes.
     """
     if smoothing:
-        targets = targets + smoothing * (1 / targets.shape[1] - targets)
+        even = targets.sum(1, keepdim=True) / targets.shape[1]
+        targets = targets + smoothing * (even - targets)
     losses = F.cross_entropy(logits, targets, reduction="none")
-    return (losses if weights is None else losses * weights).mean()
+    if weights is not None:
+        losses = losses * weights.view(-1, *[1] * (losses.ndim - 1))
+    return losses.mean()
 
 
 def below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from pipeline.core import randomness
 from pipeline.core.block import Block, Fault
 from pipeline.data.batches import Part, Stream
+from pipeline.data.kinds import CLASSIFICATION
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.training.images import TrainingImages
 from pipeline.training.recipe import Training
@@ -85,6 +86,7 @@ class Method:
             excluded.
         needs: names of methods that it makes no sense without.
         scenarios: those it makes sense in.
+        kinds: of answers that it makes sense for.
         one_per_class: names of options that are at least the number of classes learnt so far.
         holds_out: share of the labelled images of each class, new and old, that it asks to be kept
             from the training, 0..1.
@@ -120,6 +122,7 @@ class Method:
     asks = ""
     needs: tuple[str, ...] = ()
     scenarios: tuple[str, ...] = ("class", "task", "domain")
+    kinds: tuple[str, ...] = (CLASSIFICATION,)
     one_per_class: tuple[str, ...] = ()
     holds_out = 0.0
     fixes_old_heads = False

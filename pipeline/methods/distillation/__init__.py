@@ -7,6 +7,7 @@ from pipeline.methods.distillation.kd import KnowledgeDistillation
 from pipeline.methods.distillation.logits import LogitMatching
 from pipeline.methods.distillation.relational import RelationalDistillation
 from pipeline.methods.distillation.similarity import SimilarityPreserving
+from pipeline.methods.distillation.structured import StructuredDistillation
 
 DISTILLATION = {
     "kd": KnowledgeDistillation,
@@ -16,4 +17,5 @@ DISTILLATION = {
     "attention": AttentionTransfer,
     "similarity": SimilarityPreserving,
     "relational": RelationalDistillation,
+    "structured": StructuredDistillation,
 }

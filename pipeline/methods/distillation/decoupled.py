@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from pipeline.core.block import Block
 from pipeline.data.batches import Part
+from pipeline.data.kinds import CLASSIFICATION
 from pipeline.methods.distillation.kd import divergence
 from pipeline.methods.distillation.taught import Taught
 from pipeline.networks.classifier import Output
@@ -41,6 +42,7 @@ class DecoupledDistillation(Taught):
         )
 
     name = "decoupled"
+    kinds = (CLASSIFICATION,)
 
     @property
     def capturable(self) -> bool:

@@ -15,6 +15,7 @@ from torch import Tensor
 from pipeline.core.block import Block, Fault
 from pipeline.core.errors import UserError
 from pipeline.data.batches import Part
+from pipeline.data.kinds import CLASSIFICATION, SEGMENTATION
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.networks.feature_maps import has_places, last_spatial, outputs
 from pipeline.training.method import Method, Setting
@@ -26,6 +27,7 @@ class Taught(Method, ABC):
     """Learns from a teacher."""
 
     name: str  # of its loss
+    kinds = (CLASSIFICATION, SEGMENTATION)
     capturable = True
 
     def start(self, setting: Setting) -> None:

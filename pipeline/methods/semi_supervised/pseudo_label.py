@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from pipeline.core.block import Block
 from pipeline.data.batches import Part, Stream
+from pipeline.data.kinds import CLASSIFICATION, SEGMENTATION
 from pipeline.methods.semi_supervised.consistency import ramp
 from pipeline.networks.classifier import Classifier, Output
 from pipeline.training.learner import places
@@ -36,6 +37,7 @@ class OnlinePseudoLabel(Method):
         ramp_steps: int = Field(500, ge=0, description="steps in which the weight rises then")
 
     reads_unlabelled = True
+    kinds = (CLASSIFICATION, SEGMENTATION)
 
     def __init__(self, options: Options):
         super().__init__(options)
