@@ -134,8 +134,8 @@ class RandAugment(View, GeometricAugmentationBase2D):
         return apply_fixed(images, kinds, tables)
 
     def masks(self, masks: Tensor, drawn: Mapping[str, Any]) -> Tensor:
-        """What is known of each pixel, (N, K, H, W) on any device, moved as images are that get what
-        was drawn; 0 where a pixel comes from outside."""
+        """What is known of each pixel, (N, K, H, W) on any device, moved as the images are that get
+        what was drawn; 0 where a pixel comes from outside."""
         tables = self.tables(masks.shape[2], masks.shape[3], masks.device)
         for kind in to_device(drawn["kind"], masks.device).unbind(1):
             masks = gather(masks, tables.maps[tables.map_of[kind]][:, None].long())

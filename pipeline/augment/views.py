@@ -58,8 +58,8 @@ class WeakView(View):
         )
 
     def masks(self, masks: Tensor, drawn: Mapping[str, np.ndarray]) -> Tensor:
-        """What is known of each pixel, (N, K, H, W), moved as the images are; with "zero", 0 where a
-        pixel comes from outside."""
+        """What is known of each pixel, (N, K, H, W), moved as the images are; with "zero", 0 where
+        a pixel comes from outside."""
         return self._gather(masks, *(to_device(drawn[x], masks.device) for x in ("flip", "shift")))
 
     def _slice(self, images: np.ndarray, drawn: Mapping[str, np.ndarray]) -> Tensor:

@@ -1,4 +1,4 @@
-"""A classifier of every pixel: the same backbones, with a fully convolutional head for each task."""
+"""A classifier of every pixel: the same backbones, a fully convolutional head for each task."""
 
 from collections.abc import Sequence
 from functools import partial

@@ -48,6 +48,13 @@ def weights(number: int) -> str:
     return (f"{number / 1e3:,.0f} k" if number < 1e6 else f"{number / 1e6:,.1f} M") + " weights"
 
 
+def short_number(number: float) -> str:
+    """`500`, `20 k`, `1.5 M`."""
+    if number < 1e3:
+        return f"{number:g}"
+    return f"{number / 1e3:g} k" if number < 1e6 else f"{number / 1e6:g} M"
+
+
 FILTERS = {f.__name__: f for f in (percent, between, points, listed, short, counted)}
 
 

@@ -11,6 +11,7 @@ from pipeline.distil.options import Distilled
 from pipeline.ensembles.options import Together
 from pipeline.labelling.rule import Labels
 from pipeline.meta.options import MetaPseudoLabels, MetaTeacher
+from pipeline.params.kinds import kind_faults
 from pipeline.report.options import Report
 from pipeline.sources.options import Data
 from pipeline.specialists.options import Specialists
@@ -88,8 +89,9 @@ class Params(Block):
     report: Report
 
     def faults(self) -> Iterator[Fault]:
-        """A `domain` of the very images that the chain has learnt; images of another size than its
-        own; a memory that is too small."""
+        """What does not go with the kind of answers; a `domain` of the very images that the chain
+        has learnt; images of another size than its own; a memory that is too small."""
+        yield from kind_faults(self)
         for name, task in self.tasks.items():
             same = [
                 other

@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.core import machine
 from pipeline.core.errors import UserError
+from pipeline.data.kinds import is_dense
 from pipeline.predict import model, pixels
 from pipeline.predict.model import Model
 from pipeline.predict.unreadable import unreadable
@@ -50,6 +51,9 @@ class Predictor:
     def __init__(self, model_or_folder: Model | Path | str, task: str = ""):
         given = model_or_folder
         self.model = given if isinstance(given, Model) else model.load(given)
+        if is_dense(self.model.card):
+            what = f"'{self.model.name}' answers each pixel, this is for answers to whole images"
+            raise UserError("predict", what, "use the model as `python -m pipeline export` has it")
         self.classes, self._columns = self.model.block(task)
 
     def __call__(self, paths: Sequence[Path | str]) -> tuple[list[str], np.ndarray]:

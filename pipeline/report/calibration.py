@@ -8,7 +8,7 @@ import torch
 from scipy.special import log_softmax, softmax
 
 from pipeline.networks import temperature
-from pipeline.report.measure import Answers, Measured
+from pipeline.report.measure import Measured
 
 NUM_BINS = 15
 
@@ -79,7 +79,7 @@ class Calibration:
 def calibrate(model: Measured) -> Calibration:
     """Of a model that test was read for, the temperature that it is served with, shown on test;
     else two folds of val, each shown with the temperature of the other."""
-    logits, labels = _arrays(model.shown)
+    logits, labels = model.shown.rows()
     served = temperature.of(model.card)
     if model.split == "test":
         fold = np.zeros(len(labels), dtype=int)
@@ -113,7 +113,3 @@ def _halves(labels: np.ndarray) -> np.ndarray:
     fold = np.empty(len(labels), dtype=int)
     fold[np.argsort(labels, kind="stable")] = np.arange(len(labels)) % 2
     return fold
-
-
-def _arrays(answers: Answers) -> tuple[np.ndarray, np.ndarray]:
-    return answers.logits.double().numpy(), answers.labels.numpy()

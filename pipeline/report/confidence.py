@@ -12,7 +12,8 @@ def section(results: Results) -> dict:
     """What ships and the last generation."""
     chosen = dict.fromkeys([results.ships, results.experiment.last_generation])
     models = [_model(name, results.measured[name]) for name in chosen]
-    return {"num_bins": NUM_BINS, "models": models}
+    unit = results.measured[results.ships].shown.unit
+    return {"num_bins": NUM_BINS, "unit": unit, "models": models}
 
 
 def _model(name: str, model: Measured) -> dict:

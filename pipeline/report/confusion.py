@@ -32,7 +32,8 @@ def _matrix(name: str, model: Measured) -> dict:
     return {
         "name": name,
         "split": model.split,
-        "num_images": len(answers.labels),
+        "num": answers.labels.numel(),
+        "unit": answers.unit,
         "classes": classes,
         "upright": max(map(len, classes)) > 3,
         "counts": counts.tolist(),
@@ -69,6 +70,7 @@ def by_class(results: Results) -> dict:
     return {
         "ships": results.ships,
         "split": results.split,
+        "unit": measured[results.ships].shown.unit,
         "models": list(measured),
         "unknown": len({tuple(model.classes) for model in measured.values()}) > 1,
         "rows": [rows[name] for name in shown],
@@ -83,16 +85,12 @@ def hardest(names: list[str], share: dict[str, float]) -> list[str]:
 
 
 def class_accuracy(model: Measured) -> dict[str, float]:
-    """Share right of each class, 0..1, on the split shown; `nan` without images."""
-    labels, size = model.shown.labels.numpy(), len(model.classes)
-    with np.errstate(invalid="ignore"):
-        share = np.bincount(labels, model.shown.right, size) / np.bincount(labels, minlength=size)
-    return dict(zip(model.classes, share.tolist()))
+    """Share right of each class, of pixels its IoU, 0..1, on the split shown; `nan` without any."""
+    return dict(zip(model.classes, model.shown.by_class().tolist()))
 
 
 def _images(model: Measured) -> dict[str, int]:
-    count = np.bincount(model.shown.labels.numpy(), minlength=len(model.classes))
-    return dict(zip(model.classes, count.tolist()))
+    return dict(zip(model.classes, model.shown.num_by_class().tolist()))
 
 
 def _cells(name: str, shares: dict[str, dict[str, float]]) -> list[tuple[str, float | None]]:

@@ -13,10 +13,12 @@ from pipeline.report.results import Results
 SHOWN = 10  # images a group
 
 
-def section(results: Results) -> dict:
-    """Four groups of images as the model that ships sees them."""
+def section(results: Results) -> dict | None:
+    """Four groups of images as the model that ships sees them; None where pixels have classes."""
     measured, name = results.measured, results.ships
     answers = measured[name].answers["val"]
+    if answers.unit != "image":
+        return None
     probs = softmax(answers.logits.double().numpy(), axis=1)
     labels, (fails, knowing) = answers.labels.numpy(), times_wrong(measured, name)
     rows = {

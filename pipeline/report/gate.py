@@ -14,12 +14,18 @@ if TYPE_CHECKING:
     from pipeline.report.measure import Measured
 
 LEVEL = 0.05
+TESTS = {"accuracy": "McNemar test", "mean IoU": "sign test over images"}  # by what is compared
 RULE = (
     "A model ships unless its parent, or any model before that in its chain, is better on the "
-    f"model's own val images (exact McNemar test, one-sided, p < {LEVEL}); images of classes that "
+    f"model's own val images (exact {{test}}, one-sided, p < {LEVEL}); images of classes that "
     "the earlier model does not know count against that one. A distilled model, and what goes on "
     "from it, may be worse than what was before by as much as report.keeps allows."
 )
+
+
+def rule(measure: str) -> str:
+    """The gate's rule in words, of models that are compared by accuracy or mean IoU."""
+    return RULE.format(test=TESTS[measure])
 
 
 @dataclass(frozen=True)
@@ -42,14 +48,14 @@ class Verdict:
 
 def worse(child: np.ndarray, parent: np.ndarray) -> float:
     """How likely it is, were both equally good, that the parent wins at least so many of the
-    images on which they differ (exact one-sided McNemar test).
+    images on which they differ (exact one-sided sign test, of right and wrong McNemar's).
 
     Args:
-        child, parent: whether each is right on the same images, bool (N,).
+        child, parent: how good each is on the same images, (N,): right or not, or a score.
     """
     from scipy.stats import binom
 
-    lost, won = int((parent & ~child).sum()), int((child & ~parent).sum())
+    lost, won = int((parent > child).sum()), int((child > parent).sum())
     return float(binom.sf(lost - 1, lost + won, 0.5)) if lost else 1.0
 
 
@@ -59,11 +65,12 @@ class Pair:
 
     Attributes:
         child, parent: names.
-        mine, theirs: whether each is right, bool (N,); the parent is wrong on classes it does not
-            know.
+        mine, theirs: how good each answer is, (N,), right or not, or its mean IoU; the parent is
+            wrong on classes it does not know.
         shared: whether both know the image's class, bool (N,).
         keeps: where a distilled model lies between, the share of the parent's accuracy that is
             enough; else None.
+        measure: what the answers are measured by.
     """
 
     child: str
@@ -72,6 +79,7 @@ class Pair:
     theirs: np.ndarray
     shared: np.ndarray
     keeps: float | None = None
+    measure: str = "accuracy"
 
     @property
     def lost(self) -> bool:
@@ -87,16 +95,20 @@ class Pair:
 
     def describe(self) -> str:
         """The comparison in words; for a model with new classes also what the old ones lost."""
-        lost = int((self.theirs & ~self.mine).sum())
-        won = int((self.mine & ~self.theirs).sum())
+        lost, won = int((self.theirs > self.mine).sum()), int((self.mine > self.theirs).sum())
         text = (
             f"on {len(self.mine)} val images it is right on {won} where {self.parent} is wrong "
             f"and wrong on {lost} where {self.parent} is right "
             f"(one-sided McNemar p = {self.chance:.2g})"
         )
+        if self.measure != "accuracy":
+            text = (
+                f"on {len(self.mine)} val images its {self.measure} is higher on {won} and lower "
+                f"on {lost} than that of {self.parent} (one-sided sign test p = {self.chance:.2g})"
+            )
         if self.keeps is not None:
             kept = self.mine.mean() / self.theirs.mean() if self.theirs.any() else float("inf")
-            text = f"{text} and keeps {kept:.1%} of its accuracy ({self.keeps:.0%} asked)"
+            text = f"{text} and keeps {kept:.1%} of its {self.measure} ({self.keeps:.0%} asked)"
         if self.shared.all():
             return text
         old = f"{self.mine[self.shared].mean():.1%} where {self.parent} is right on "
@@ -135,11 +147,11 @@ def _pair(child: str, elder: str, measured: Mapping[str, Measured], keeps: float
     mine, theirs = measured[child].answers["val"], measured[elder].answers["val"]
     ahead = measured[elder].ahead.get("val", {})
     shared = np.isin(mine.task, [*theirs.task, *ahead])
-    right = np.zeros(len(shared), dtype=bool)
-    right[np.isin(mine.task, theirs.task)] = theirs.right
+    right = np.zeros(len(shared), dtype=theirs.scores.dtype)
+    right[np.isin(mine.task, theirs.task)] = theirs.scores
     for task in set(mine.task) & set(ahead):
-        right[mine.task == task] = ahead[task].right
-    return Pair(child, elder, mine.right, right, shared, keeps)
+        right[mine.task == task] = ahead[task].scores
+    return Pair(child, elder, mine.scores, right, shared, keeps, mine.measure)
 
 
 def decide(chain: list[str], pairs: Mapping[str, list[Pair]]) -> Verdict:

@@ -17,6 +17,7 @@ def accuracy(results: Results) -> dict:
     plots.accuracy(axes, measured)
     return {
         "drawing": svg(figure, "accuracy", "Accuracy of every model with intervals"),
+        "measure": next(iter(measured.values())).shown.measure,
         "test": _test(results),
         "other_classes": len({len(model.classes) for model in measured.values()}) > 1,
         "rows": [_row(results, name) for name in measured],
@@ -58,6 +59,7 @@ def pseudo_labels(results: Results) -> dict | None:
     return {
         "drawings": [first, *(drawn[name] for name in shown)],
         "others": [drawing for name, drawing in drawn.items() if name not in shown],
+        "unit": next(iter(quality.values())).unit,
         "truth": any(labels.num_known for labels in quality.values()),
         "filtered": any(labels.foreign_share is not None for labels in quality.values()),
         "rows": [(name, results.lineage[name].parent, q) for name, q in quality.items()],

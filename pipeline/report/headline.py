@@ -8,8 +8,7 @@ import numpy as np
 from pipeline.data import tasks
 from pipeline.pages.formats import counted
 from pipeline.report import continual
-from pipeline.report.gate import RULE
-from pipeline.report.intervals import gain
+from pipeline.report.gate import rule
 from pipeline.report.measure import Measured
 from pipeline.report.results import Results
 
@@ -43,7 +42,7 @@ def headline(results: Results) -> dict:
         "model": results.measured[results.ships],
         "guess": _guess(results.measured[results.ships]),
         "why": results.verdict.why,
-        "rule": RULE,
+        "rule": rule(results.measured[results.ships].shown.measure),
         "champion": results.champion,
         "tiles": tiles(results),
     }
@@ -52,6 +51,8 @@ def headline(results: Results) -> dict:
 def _guess(model: Measured) -> float | None:
     """The share that always answering the most frequent class has right, 0..1, where the model may
     be no better: its interval does not begin above that."""
+    if model.shown.unit != "image":
+        return None
     most = float(np.bincount(model.shown.labels.numpy()).max() / len(model.shown.labels))
     return most if model.shown.interval[0] <= most else None
 
@@ -68,7 +69,7 @@ def tiles(results: Results) -> list[Tile]:
         shown.append(_candidate(results, final))
     if baselines := results.lineage.of("baselines"):
         measured = results.measured
-        best = max(baselines, key=lambda name: measured[name].answers["val"].accuracy)
+        best = max(baselines, key=lambda name: measured[name].answers["val"].value)
         shown.append(_baseline(results, best, last))
     return shown
 
@@ -110,8 +111,8 @@ def _baseline(results: Results, name: str, last: str) -> Tile:
 
 
 def _gain(results: Results, name: str, other: str) -> dict:
-    mine, theirs = (results.measured[n].shown.right for n in (name, other))
-    change, low, high = gain(mine, theirs)
+    mine, theirs = (results.measured[n].shown for n in (name, other))
+    change, low, high = mine.gain(theirs)
     certain = low > 0 or high < 0
     values = {"change": change, "low": low, "high": high, "certain": certain}
     return values | {"name": name, "other": other}

@@ -94,6 +94,7 @@ def section(results: Results) -> dict:
     )
     return {
         "split": results.split,
+        "measure": results.measured[results.ships].shown.measure,
         "methods": any(_box(results, name).methods for name in lineage),
         "label": f"Lineage: {taught or 'one model'}",
         "box": (WIDTH, HEIGHT),

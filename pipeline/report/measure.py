@@ -1,5 +1,7 @@
 """Every model on val and, when asked, on test. Nothing else in the project reads test."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,9 +11,10 @@ from torch import Tensor
 from pipeline.core import machine
 from pipeline.core.lineage import Lineage
 from pipeline.data import tasks
+from pipeline.data.kinds import is_dense
 from pipeline.networks import checkpoint, evaluate
 from pipeline.networks.classifier import Classifier
-from pipeline.report.intervals import wilson
+from pipeline.report.intervals import gain, wilson
 from pipeline.report.joined import Joined
 
 
@@ -34,6 +37,9 @@ class Answers:
     labels: Tensor
     task: np.ndarray
 
+    measure = "accuracy"  # what `value` is
+    unit = "image"  # what is answered
+
     @property
     def right(self) -> np.ndarray:
         """Whether each image is right, bool (N,)."""
@@ -45,9 +51,37 @@ class Answers:
         return evaluate.accuracy(self.logits, self.labels)
 
     @property
+    def scores(self) -> np.ndarray:
+        """How good the answer to each image is, 0..1, (N,): 1 where it is right."""
+        return self.right
+
+    @property
+    def value(self) -> float:
+        """How good the answers are, 0..1: what models are compared by."""
+        return self.accuracy
+
+    @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the accuracy."""
+        """The 95 % interval of `value`."""
         return wilson(int(self.right.sum()), len(self.labels))
+
+    def gain(self, other: Answers) -> tuple[float, float, float]:
+        """How far ahead of another model on the same images, and the 95 % interval of that."""
+        return gain(self.right, other.right)
+
+    def by_class(self) -> np.ndarray:
+        """Share right of each class, 0..1, (K,); `nan` without images."""
+        size = self.logits.shape[1]
+        with np.errstate(invalid="ignore"):
+            return np.bincount(self.labels.numpy(), self.right, size) / self.num_by_class()
+
+    def num_by_class(self) -> np.ndarray:
+        """Images of each class, (K,)."""
+        return np.bincount(self.labels.numpy(), minlength=self.logits.shape[1])
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Logits float64 (N, K) and labels (N,): a row for each image."""
+        return self.logits.double().numpy(), self.labels.numpy()
 
 
 @dataclass(frozen=True)
@@ -152,7 +186,10 @@ def evaluate_split(
     images = Joined([held.setdefault((split, task.task), task.images) for task in known])
     logits = answers(network, images)
     task_known = evaluate.task_known(logits, tasks.columns(known))
-    return Answers(
+    kind = Answers
+    if is_dense(card):
+        from pipeline.report.dense import DenseAnswers as kind
+    return kind(
         images=images,
         logits=task_known if tasks.is_task_known(card) else logits,
         task_known=task_known,

@@ -25,10 +25,15 @@ def metrics(measured: dict[str, Measured], quality: dict[str, LabelQuality]) -> 
 def _of_model(model: Measured) -> dict[str, float]:
     val = model.answers["val"]
     low, high = val.interval
-    result = {"val_acc": val.accuracy, "val_acc_low": low, "val_acc_high": high}
+    result = {"val_acc": val.accuracy}
+    if val.measure == "accuracy":
+        result |= {"val_acc_low": low, "val_acc_high": high}
+    else:
+        result |= {"val_miou": val.value, "val_miou_low": low, "val_miou_high": high}
     result["val_loss"] = evaluate.negative_log_likelihood(val.logits, val.labels)
-    if "test" in model.answers:
-        result["acc"] = model.answers["test"].accuracy
+    if test := model.answers.get("test"):
+        result["acc"] = test.accuracy
+        result |= {} if test.measure == "accuracy" else {"miou": test.value}
     result |= {key: model.card[key] for key in ("num_parameters", "images_seen")}
     known = model.unlabelled is not None
     return result | ({"unlabelled_acc": model.unlabelled} if known else {})

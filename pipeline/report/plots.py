@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from pipeline.pages.formats import short
+from pipeline.pages.formats import short, short_number
 from pipeline.report.figures import BLUE, INK, ORANGE, TEAL, style
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Measured
@@ -35,14 +35,14 @@ def accuracy(axes, measured: dict[str, Measured]) -> None:
     for number, split in enumerate(splits):
         answers = [model.answers[split] for model in measured.values()]
         place = np.arange(len(answers)) + 0.24 * (number - (len(splits) - 1) / 2)
-        share = np.array([a.accuracy for a in answers])
+        share = np.array([a.value for a in answers])
         low, high = np.array([a.interval for a in answers]).T
         bars = {"xerr": 100 * np.abs([share - low, high - share]), "capsize": 2.5, "markersize": 5}
         axes.errorbar(100 * share, place, label=split, **bars, **SPLITS[split])
     rows = [f"{short(name, 18)}\n{len(m.classes)} classes" for name, m in measured.items()]
     axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("accuracy, % (95 % intervals)")
+    axes.set_xlabel(f"{answers[0].measure}, % (95 % intervals)")
     axes.grid(axis="y", visible=False)
     if len(splits) > 1:
         legend_above(axes, 2, borderpad=0)
@@ -54,9 +54,7 @@ def sizes(axes, measured: dict[str, Measured], taught: Sequence[tuple[str, str]]
     Args:
         taught: teachers and their students, those whose lines are drawn.
     """
-    place = {
-        name: (m.card["num_parameters"], 100 * m.shown.accuracy) for name, m in measured.items()
-    }
+    place = {name: (m.card["num_parameters"], 100 * m.shown.value) for name, m in measured.items()}
     for pair in taught:
         ends = [place[name] for name in pair if name in place]
         axes.plot(*zip(*ends), color=INK, linewidth=0.8, alpha=0.5)
@@ -72,9 +70,12 @@ def sizes(axes, measured: dict[str, Measured], taught: Sequence[tuple[str, str]]
             short(name, 18), (weights, share), (6, 4), textcoords="offset points", fontsize=8.5
         )
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda number, _: short_number(number)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.margins(x=0.15)
     axes.set_xlabel("weights")
-    axes.set_ylabel("accuracy, %")
+    axes.set_ylabel(f"{next(iter(measured.values())).shown.measure}, %")
 
 
 def curve(name: str) -> Curve:
@@ -94,9 +95,10 @@ def loss(axes, curves: dict[str, Curve]) -> None:
 
 
 def val_accuracy(axes, curves: dict[str, Curve]) -> None:
-    """Val accuracy over the steps."""
-    _models(axes, curves, "val_acc", 100)
-    axes.set(xlabel="step", ylabel="val accuracy, %")
+    """Val accuracy, of pixels the mean IoU, over the steps."""
+    dense = any("val_miou" in curve for curve in curves.values())
+    _models(axes, curves, "val_miou" if dense else "val_acc", 100)
+    axes.set(xlabel="step", ylabel=f"val {'mean IoU' if dense else 'accuracy'}, %")
 
 
 def tasks_over_time(axes, curve: Curve, tasks: Sequence[str]) -> None:
@@ -171,7 +173,7 @@ def class_histogram(axes, quality: LabelQuality, classes: Sequence[str]) -> None
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_ylim(0, 1.06 * max(1, np.maximum(quality.images, quality.per_class).max()))
     order = "" if len(classes) <= NAMED else f", {len(classes)} classes in their order"
-    axes.set(xlabel=f"labelled as{order}", ylabel="images")
+    axes.set(xlabel=f"labelled as{order}", ylabel=f"{quality.unit}s")
     legend_above(axes, 3, borderpad=0)
 
 
@@ -201,7 +203,7 @@ def kept_and_right(axes, quality: dict[str, LabelQuality]) -> None:
         whom = "of the kept" if every else "where known"
         axes.plot(list(known), right, marker="s", label=f"right, {whom}", **style(1))
     axes.set_xticks(place, names, rotation=90 if len(names) > 8 else 0)
-    axes.set(ylabel="images, %", ylim=(0, 104))
+    axes.set(ylabel=f"{next(iter(quality.values())).unit}s, %", ylim=(0, 104))
     axes.set_xlim(-0.5, len(quality) - 0.5)
     axes.legend(loc="lower left")
 

@@ -25,6 +25,7 @@ def section(results: Results) -> dict | None:
     label = "Accuracy of models against their weights; lines lead from a teacher to its student"
     return {
         "split": results.split,
+        "measure": results.measured[rows[0]].shown.measure,
         "drawing": svg(figure, "sizes", label),
         "keeps": results.experiment.keeps,
         "rows": [_row(results, name) for name in rows],
@@ -43,11 +44,11 @@ def _row(results: Results, name: str) -> dict:
         "name": name,
         "taught_by": results.lineage[name].taught_by,
         "weights": model.card["num_parameters"],
-        "accuracy": model.shown.accuracy,
+        "accuracy": model.shown.value,
         "share": None,
         "kept": None,
     }
     if teacher is not None:
         row["share"] = row["weights"] / teacher.card["num_parameters"]
-        row["kept"] = row["accuracy"] / teacher.shown.accuracy if teacher.shown.accuracy else None
+        row["kept"] = row["accuracy"] / teacher.shown.value if teacher.shown.value else None
     return row

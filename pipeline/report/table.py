@@ -22,14 +22,18 @@ def closing_table(
     if missing:
         what = f"has no numbers of '{missing[0]}'"
         raise UserError("report/metrics.json", what, "run `dvc repro` to report it")
-    rows = [("model", "taught by", "weights", "val acc (95 %)", "test acc")]
-    rows += [_row(name, lineage[name].taught_by, metrics, unread) for name in lineage]
+    dense = any(key.startswith("val_miou/") for key in metrics)
+    what, short = ("miou", "mIoU") if dense else ("acc", "acc")
+    rows = [("model", "taught by", "weights", f"val {short} (95 %)", f"test {short}")]
+    rows += [_row(name, lineage[name].taught_by, metrics, unread, what) for name in lineage]
     return f"{aligned(rows)}\n\n" + "\n".join(verdict["sentences"])
 
 
-def _row(name: str, taught_by: str, metrics: Mapping[str, float], unread: str) -> tuple[str, ...]:
-    low, high = metrics[f"val_acc_low/{name}"], metrics[f"val_acc_high/{name}"]
-    val = f"{metrics[f'val_acc/{name}']:.4f} ({low:.3f}-{high:.3f})"
-    test = metrics.get(f"acc/{name}")
+def _row(
+    name: str, taught_by: str, metrics: Mapping[str, float], unread: str, what: str
+) -> tuple[str, ...]:
+    low, high = metrics[f"val_{what}_low/{name}"], metrics[f"val_{what}_high/{name}"]
+    val = f"{metrics[f'val_{what}/{name}']:.4f} ({low:.3f}-{high:.3f})"
+    test = metrics.get(f"{what}/{name}")
     weights = f"{metrics[f'num_parameters/{name}']:,.0f}"
     return name, taught_by, weights, val, unread if test is None else f"{test:.4f}"

@@ -9,6 +9,8 @@ from pipeline.core import files
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Measured
 
+MOST = 5000  # pixels in a confusion table
+
 
 def write(
     folder: Path, measured: dict[str, Measured], quality: dict[str, LabelQuality], ships: str
@@ -26,7 +28,7 @@ def write(
 def _models(measured: dict[str, Measured]) -> Iterable[tuple]:
     for name, model in measured.items():
         for split, answers in model.answers.items():
-            values = (answers.accuracy, *answers.interval)
+            values = (answers.value, *answers.interval)
             yield name, split, *(f"{value:.6f}" for value in values)
 
 
@@ -40,9 +42,12 @@ def _curves(measured: dict[str, Measured]) -> Iterable[tuple]:
 
 
 def _confusion(name: str, model: Measured) -> Iterable[tuple]:
-    """One line an image, as DVC's confusion template wants it: on test where it was read."""
+    """One line an image, as DVC's confusion template wants it: on test where it was read; of pixels
+    one for each of `MOST`, evenly spread."""
     answers = model.shown
-    for actual, predicted in zip(answers.labels.tolist(), answers.logits.argmax(1).tolist()):
+    step = 1 if answers.unit == "image" else -(-answers.labels.numel() // MOST)
+    pairs = (t.flatten()[::step].tolist() for t in (answers.labels, answers.logits.argmax(1)))
+    for actual, predicted in zip(*pairs):
         yield name, model.split, model.classes[actual], model.classes[predicted]
 
 

@@ -1,5 +1,5 @@
-"""Scenes: scikit-learn's 1,797 real handwritten digits, each somewhere on a larger grey canvas, with
-the class of every pixel. To segment."""
+"""Scenes to segment: scikit-learn's 1,797 real handwritten digits, each somewhere on a larger grey
+canvas, with the class of every pixel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NOISE = 96  # grey values of the canvas are below it
 
 
 def read(data: Data, wanted: Wanted) -> Images:
-    """A scene of each digit. Where the digit lies and what is behind it hang on its pixels alone."""
+    """A scene of each digit; where it lies, and what is behind it, depend on its pixels alone."""
     bunch = digits.read(data.model_copy(update={"size": 0}), wanted)
     side = data.size or SIDE
     made = [scene(one[0], side) for one in bunch.image]
@@ -42,8 +42,8 @@ def read(data: Data, wanted: Wanted) -> Images:
 
 
 def scene(digit: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """A digit's grey values, uint8 (8, 8), on a canvas; both uint8 and bool (side, side): the scene,
-    and which of its pixels are the digit's."""
+    """A digit's grey values, uint8 (8, 8), on a canvas: uint8 (side, side), and which of its pixels
+    are the digit's, bool (side, side)."""
     rng = np.random.default_rng(list(hashlib.sha256(digit.tobytes()).digest()))
     canvas = rng.integers(0, NOISE, (side, side)).astype(np.uint8)
     ink = np.zeros((side, side), dtype=bool)

@@ -98,8 +98,14 @@ def record_pipeline(
         _record_folder(tracker, report)
         if not experiment.register:
             return "the registry is left alone (report.register is false)"
-        val_acc = metrics[f"val_acc/{verdict.ships}"]
-        return registry.register(tracker, experiment.source, verdict.ships, val_acc)
+        score = score_of(verdict.ships, metrics)
+        return registry.register(tracker, experiment.source, verdict.ships, score)
+
+
+def score_of(name: str, metrics: Mapping[str, float]) -> float:
+    """What models are compared by on val, 0..1: the mean IoU of those that answer pixels, else the
+    accuracy."""
+    return metrics.get(f"val_miou/{name}", metrics[f"val_acc/{name}"])
 
 
 def _record_generations(
@@ -125,11 +131,11 @@ def _note(
     links: Mapping[str, tuple[str, str]],
 ) -> str:
     """The run's description: the lineage as a Markdown table with links to the stage runs."""
-    lines = [verdict.why, "", "| model | taught by | val accuracy | run |", "|---|---|---|---|"]
+    lines = [verdict.why, "", "| model | taught by | on val | run |", "|---|---|---|---|"]
     for name, entry in experiment.lineage.entries.items():
         stage = entry.stage
         run = f"[{stage}]({links[stage][1]})" if stage in links else "not tracked"
-        lines.append(f"| {name} | {entry.taught_by} | {metrics[f'val_acc/{name}']:.4f} | {run} |")
+        lines.append(f"| {name} | {entry.taught_by} | {score_of(name, metrics):.4f} | {run} |")
     others = [
         f"[{stage}]({link})"
         for stage, (_, link) in links.items()

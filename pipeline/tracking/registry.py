@@ -14,9 +14,12 @@ from pipeline.tracking.champion import CHAMPION, current
 from pipeline.tracking.tracker import NullTracker, uri
 
 
-def register(tracker: NullTracker, source: str, name: str, val_acc: float) -> str:
+def register(tracker: NullTracker, source: str, name: str, score: float) -> str:
     """Register `models/<name>` as a version of `lineage-<source>` and move `champion` to it if it
     is at least as good on the same val images.
+
+    Args:
+        score: accuracy or mean IoU on val, 0..1.
 
     Returns:
         one sentence on what became of the champion.
@@ -25,18 +28,18 @@ def register(tracker: NullTracker, source: str, name: str, val_acc: float) -> st
 
     def promote(client: Any) -> str:
         with FileLock(machine.root() / ".lineage" / "registry.lock", timeout=120):
-            return _promote(client, tracker.run_id, model, name, val_acc)
+            return _promote(client, tracker.run_id, model, name, score)
 
     return tracker.attempt(promote) or f"{name} is not in a registry: there is no tracker"
 
 
-def _promote(client: Any, run_id: str, model: str, name: str, val_acc: float) -> str:
+def _promote(client: Any, run_id: str, model: str, name: str, score: float) -> str:
     network, card = checkpoint.load(f"models/{name}")
     val = {task: digests["val"] for task, digests in card["data"].items()}
     scenario = card.get("task", {}).get("scenario")  # with the task known the question is another
     tags = {
         "model.sha256": card["sha256"],
-        "val_acc": f"{val_acc:.6f}",
+        "val_acc": f"{score:.6f}",
         "val_digest": files.digest([val, scenario]),
         "temperature": f"{temperature.of(card):g}",
         "classes": json.dumps(checkpoint.classes(card)),
@@ -68,7 +71,7 @@ def better(champion: Mapping[str, str] | None, candidate: Mapping[str, str]) -> 
         )
     old, new = float(champion["val_acc"]), float(candidate["val_acc"])
     sign = ">=" if new >= old else "<"
-    return new >= old, f"val accuracy {new:.4f} {sign} {old:.4f} of the champion before"
+    return new >= old, f"{new:.4f} on val {sign} {old:.4f} of the champion before"
 
 
 def _known(client: Any, model: str, tags: Mapping[str, str]) -> str | None:

@@ -77,7 +77,7 @@ class TrainingImages:
         """The labelled images.
 
         Args:
-            targets: probabilities (M, K) or (M, K, H, W), or None where the images are wanted alone.
+            targets: probabilities (M, K) or (M, K, H, W); None where images are wanted alone.
             view: other than the recipe's.
             held_out: rows, int64, that are left out.
         """

@@ -29,8 +29,8 @@ class Progress:
     Attributes:
         history: a row for each evaluation.
         since: the losses of each step since the last one, on the device.
-        best: the weights with the highest val accuracy so far, with `keep: best`.
-        best_val_acc: that accuracy.
+        best: the weights with the highest `leading` score on val so far, with `keep: best`.
+        best_val_acc: that score.
     """
 
     history: list[Row] = field(default_factory=list)
@@ -52,7 +52,7 @@ def train(
 
     Args:
         learner: left with the weights that ship: the last, or (`keep: best`) those with the
-            highest `val_acc` at an evaluation, the first of equals.
+            highest `val_acc` (of pixels: `val_miou`) at an evaluation, the first of equals.
         batches: a pure function of the step.
         evaluate: measures the learner's weights: `val_acc` in 0..1, `val_loss`.
         run: its name and seed are what dropout draws depend on, with the step.
@@ -110,8 +110,13 @@ def _say(text: str) -> None:
 def _record(learner: Learner, state: Progress, row: Row) -> None:
     state.history.append(row)
     state.since = []
-    if learner.training.keep == "best" and row["val_acc"] > state.best_val_acc:
-        state.best, state.best_val_acc = learner.snapshot(), row["val_acc"]
+    if learner.training.keep == "best" and leading(row) > state.best_val_acc:
+        state.best, state.best_val_acc = learner.snapshot(), leading(row)
+
+
+def leading(row: Row) -> float:
+    """What selection goes by: the mean IoU where there is one, else the accuracy."""
+    return row.get("val_miou", row["val_acc"])
 
 
 def _restore(learner: Learner, resume: Resume) -> Progress:

@@ -11,9 +11,8 @@ et al. 2017, arXiv:1704.00028). Its gradient reaches the student through the las
 the student's labels never reach it.
 
 Defaults are the paper's weights, with patches of 2 x 2. Our choices: the critic is four strided
-convolutions without the paper's self-attention, learns by Adam as Gulrajani et al. have it, one step
-after each of the student's, and does not ship. The student's map is averaged down to the teacher's where
-that is smaller, and the other way round.
+convolutions without the paper's self-attention, learns by Adam as Gulrajani et al. have it, one
+step after each of the student's, and does not ship. Maps of two sizes are compared at the smaller.
 """
 
 from collections.abc import Mapping
@@ -38,8 +37,8 @@ RATE, BETAS = 1e-4, (0.0, 0.9)
 
 
 class StructuredDistillation(OfLayers):
-    """Structured distillation (Liu et al. 2019): pixels, pairs of places and the whole answer are to
-    be like the teacher's.
+    """Structured distillation (Liu et al. 2019): pixels, pairs of places and the whole answer are
+    to be like the teacher's.
 
     Of models that answer each pixel; in the place of `kd`, with any method that compares inner
     layers.
@@ -49,7 +48,9 @@ class StructuredDistillation(OfLayers):
         """Of structured distillation."""
 
         pixel: float = Field(10.0, ge=0, le=1_000_000, description="weight of each pixel's answer")
-        pair: float = Field(10.0, ge=0, le=1_000_000, description="weight of the likeness of places")
+        pair: float = Field(
+            10.0, ge=0, le=1_000_000, description="weight of the likeness of places"
+        )
         patch: int = Field(2, ge=1, le=64, description="side of a place on the inner layer's map")
         holistic: float = Field(
             0.1, ge=0, le=1000, description="weight of a critic's opinion of the whole answer"
