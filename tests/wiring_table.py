@@ -325,6 +325,16 @@ METHODS |= {
     "similarity": {"weight": (5.0, {}), **OTHERS},
     "relational": {"distance": (5.0, {}), "angle": (5.0, {})},
 }
+# of models that answer each pixel, which these do not: see tests/stages/test_segmentation.py
+OF_PIXELS = {
+    "structured": {
+        "pixel": (1.0, {}),
+        "pair": (1.0, {}),
+        "patch": (1, {}),
+        "holistic": (5.0, {}),
+        **OTHERS,
+    },
+}
 FAMILY = Methods.family | DISTILLATION
 OF_MEMORY = ["ewc.tasks", "ewc.gamma"]
 CONTINUAL = [
@@ -377,6 +387,10 @@ def models(pretrained: dict, another: dict) -> Iterator[tuple[str, Wire]]:
                     block[f"{place}.training"] = {"steps": 40, "unlabelled_ratio": 8}
                 watch = memory if f"{name}.{key}" in OF_MEMORY else weights
                 yield f"{place}.methods.{name}.{key}", Wire(what, other, block, watch=watch)
+    for name, options in OF_PIXELS.items():
+        for key, (other, _) in options.items():
+            refused = Wire("d1", other, watch="is not for classification")
+            yield f"distilled.d1.methods.{name}.{key}", refused
 
 
 # --- the other blocks -------------------------------------------------------------------------

@@ -19,9 +19,11 @@ def run(given: argparse.Namespace) -> None:
     from pipeline.core import files
     from pipeline.core.yaml_file import read
     from pipeline.params.check import load
+    from pipeline.params.kinds import check_whole
     from pipeline.running import projects
 
     params = load()
+    check_whole(params, "cross-validate")
     names = _models(params, given.model)
     values, counts, right = read("params.yaml").values, [], {name: [] for name in names}
     for fold in range(_folds(params)):

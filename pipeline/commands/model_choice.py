@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core import files
 from pipeline.core.errors import UserError, nearest
+from pipeline.data.kinds import BACKGROUND
 
 if TYPE_CHECKING:
     from pipeline.predict.model import Model
@@ -70,7 +71,8 @@ def _is_of_others(folder: Path) -> bool:
     with suppress(UserError):
         params = load_params()
         first = files.read_json(folder / "card.json")["heads"][0]
-        return folder.name not in params.lineage() or first["classes"] != params.data.classes
+        known = [name for name in first["classes"] if name != BACKGROUND]
+        return folder.name not in params.lineage() or known != params.data.classes
     return False
 
 

@@ -21,9 +21,11 @@ def run(given: argparse.Namespace) -> None:
     from pipeline.data import tasks
     from pipeline.pages.formats import counted
     from pipeline.params.check import load
+    from pipeline.params.kinds import check_whole
     from pipeline.suggest.suggest import PAGE, Request, suggest
 
     params = load()
+    check_whole(params, "suggest")
     lineage = params.lineage()
     name = given.model or params.final
     if given.n < 1:

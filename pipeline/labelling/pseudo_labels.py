@@ -76,6 +76,7 @@ def make(
     rule: Labels,
     rngs: Sequence[np.random.Generator],
     passes: np.ndarray | None = None,
+    unit: str = "image",
 ) -> PseudoLabels:
     """Filter, balance and sharpen.
 
@@ -85,6 +86,7 @@ def make(
         rngs: a generator for each class: which of its images a small class repeats. One for each,
             so that the order of the classes does not matter.
         passes: the images that the filter of foreign ones lets through, bool (N,); None = all.
+        unit: what a row is, for messages.
 
     Returns:
         the rows by class, most confident first, repeats behind.
@@ -96,7 +98,7 @@ def make(
     passes = np.ones(len(probs), dtype=bool) if passes is None else passes
     kept = passes & (confidence >= rule.threshold)
     if not kept.any():
-        raise _nothing_left(confidence[passes], rule.threshold)
+        raise _nothing_left(confidence[passes], rule.threshold, unit)
     if rule.align == "uniform":
         probs = probs.copy()
         probs[kept] = align(probs[kept], np.full(probs.shape[1], 1 / probs.shape[1]))
@@ -123,7 +125,7 @@ def make_dense(probs: np.ndarray, rule: Labels) -> PseudoLabels:
         UserError: nothing is left.
     """
     num, size, *places = probs.shape
-    made = make(np.moveaxis(probs, 1, -1).reshape(-1, size), rule, [])
+    made = make(np.moveaxis(probs, 1, -1).reshape(-1, size), rule, [], unit="pixel")
     targets = np.zeros((num * int(np.prod(places)), size), dtype=np.float16)
     label = np.full(len(targets), UNKNOWN, dtype=np.uint8)
     targets[made.index], label[made.index] = made.probs, made.label
@@ -235,7 +237,7 @@ def _half(values: np.ndarray) -> np.ndarray:
     return torch.from_numpy(odd.view(np.float64)).half().numpy()
 
 
-def _nothing_left(confidence: np.ndarray, threshold: float) -> UserError:
+def _nothing_left(confidence: np.ndarray, threshold: float, unit: str) -> UserError:
     highest = float(confidence.max()) if len(confidence) else 0.0
     shares = ", ".join(
         f"{np.mean(confidence >= t):.0%} at {t:g}" for t in (0.3, 0.5, 0.7, 0.9, 0.95)
@@ -243,9 +245,9 @@ def _nothing_left(confidence: np.ndarray, threshold: float) -> UserError:
     suggestion = np.floor(100 * np.median(confidence)) / 100 if len(confidence) else 0.0
     return UserError(
         "labels.threshold",
-        f"no image of {len(confidence)} reaches {threshold:g} (highest confidence {highest:.3f}; "
+        f"no {unit} of {len(confidence)} reaches {threshold:g} (highest confidence {highest:.3f}; "
         f"kept would be {shares})",
-        f"lower it, to {suggestion:g} for half of the images",
+        f"lower it, to {suggestion:g} for half of the {unit}s",
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.core.block import Fault
+from pipeline.core.errors import UserError
 from pipeline.data.kinds import SEGMENTATION
 from pipeline.sources import kind
 
@@ -28,6 +29,17 @@ def kind_faults(params: Params) -> Iterator[Fault]:
             yield from _method_faults(".".join(place), methods, asked)
     if asked == SEGMENTATION:
         yield from _dense_faults(params)
+
+
+def check_whole(params: Params, command: str) -> None:
+    """Refuse a command that is for whole images.
+
+    Raises:
+        UserError: the source asks for a class for each pixel.
+    """
+    if kind(params.data.source) == SEGMENTATION:
+        what = f"'{params.data.source}' asks for a class for each pixel, this is for whole images"
+        raise UserError(command, what, "use another source, or what the report shows")
 
 
 def _method_faults(block: str, methods, asked: str) -> Iterator[Fault]:

@@ -14,6 +14,7 @@ from learners import TRAINING, FewImages, copied, equal_states, network, part, s
 from scipy.special import log_softmax, rel_entr, softmax
 
 from pipeline.core.errors import UserError
+from pipeline.data.kinds import CLASSIFICATION
 from pipeline.methods.distillation import (
     DISTILLATION,
     attention,
@@ -32,9 +33,11 @@ from pipeline.training.learner import Learner
 from pipeline.training.method import Setting
 from pipeline.training.teaching import Teaching
 
-EVERY = pytest.mark.parametrize("name", DISTILLATION)
+# for pixels see tests/methods/test_structured.py
+OF_IMAGES = {name: kind for name, kind in DISTILLATION.items() if CLASSIFICATION in kind.kinds}
+EVERY = pytest.mark.parametrize("name", OF_IMAGES)
 EVERY_OF_LAYERS = pytest.mark.parametrize(
-    "name", [name for name, kind in DISTILLATION.items() if issubclass(kind, OfLayers)]
+    "name", [name for name, kind in OF_IMAGES.items() if issubclass(kind, OfLayers)]
 )
 CALM = TRAINING.model_copy(update={"ema": 0.0, "dropout": 0.0})
 
