@@ -38,7 +38,7 @@ preset: setup ## run presets/$(NAME).yaml on the images in IMAGES, in a project 
 	@cp -R .dvc/config .dvc/.gitignore .dvc/plots $(PROJECT)/.dvc/
 	@printf '[core]\n    no_scm = true\n' > $(PROJECT)/.dvc/config.local  # git ignores the folder
 	@ln -sfn ../../pipeline $(PROJECT)/pipeline && ln -sfn ../../stages $(PROJECT)/stages
-	@ln -sfn "$$(cd "$(IMAGES)" && pwd)" $(PROJECT)/data/cifar10
+	@ln -sfn "$$(cd "$(IMAGES)" && pwd)" "$(PROJECT)/$$(sed -n 's/^  root: *//p' presets/$(NAME).yaml)"
 	@test -f $(PROJECT)/params.yaml || cp presets/$(NAME).yaml $(PROJECT)/params.yaml
 	cd $(PROJECT) && python -m pipeline check && dvc repro && python -m pipeline show
 

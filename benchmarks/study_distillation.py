@@ -133,7 +133,7 @@ def models(ground: Ground, chosen: Mapping[str, dict[str, Any]]) -> dict[str, Bl
     """All models of the claims but the teacher."""
     kd, first = chosen["kd"], ground.training["steps"] // 4
     hints = {"hints": {**chosen["hints"]["hints"], "alone_steps": first}}
-    soft = {key: ground.teacher[key] for key in ("network", "width") if key in ground.teacher}
+    soft = {"network": ground.teacher["network"], "width": ground.teacher.get("width", 1.0)}
     annealed = {"kd": {**kd["kd"], "end": 0.1}}
     alone = {**ground.student, "methods": {}, "training": dict(ground.training)}
     return {

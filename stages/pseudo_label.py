@@ -123,6 +123,8 @@ def check_collapse(
         only, kept = dataset.classes[given[0]], len(set(made.index.tolist()))
         num = dataset.num("unlabelled")
         what = f"all {kept} images of {num} that are kept are labelled '{only}'"
+        if dataset.is_dense:
+            what = f"all pixels that are kept, of {kept} images, are labelled '{only}'"
         lower = ", or lower labels.threshold" if threshold else ""
         raise UserError("labels", what, f"train '{teacher}' better{lower}")
 

@@ -1,4 +1,4 @@
-"""What does not go with a class for each pixel, or with one for each image, is refused in a line."""
+"""What does not go with a class for each pixel, or for each image, is refused in a line."""
 
 from __future__ import annotations
 

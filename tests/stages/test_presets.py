@@ -26,8 +26,9 @@ COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 40, 50)}
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.name)
 def test_a_preset_is_a_params_file_that_is_right(path):
     params = load(path)
-    assert params.data.source == "folder" and params.data.root == "data/cifar10"
-    assert params.final in params.generations
+    folder = {"digit-scenes.yaml": "data/digits"}.get(path.name, "data/cifar10")
+    assert params.data.root == folder
+    assert params.final in params.generations | params.distilled
 
 
 @pytest.fixture
@@ -96,6 +97,11 @@ def test_a_preset_gets_a_project_of_its_own(root, images, programs):
     calls = ["python -m pipeline check", "dvc repro", "python -m pipeline show"]
     assert (programs / "calls").read_text().splitlines() == [f"cifar10-cpu: {c}" for c in calls]
     assert call(root, "git", "status", "--porcelain", "--untracked-files=all") == ""
+
+
+def test_images_lie_where_the_presets_params_look_for_them(root, images, programs):
+    assert make(root, "digit-scenes", images, programs).returncode == 0
+    assert (root / "projects/digit-scenes/data/digits").resolve() == images
 
 
 def test_its_params_are_kept_and_its_graph_follows_the_code(root, images, programs):

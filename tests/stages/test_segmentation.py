@@ -91,7 +91,7 @@ def test_labels_of_pixels_are_the_teachers(chain_of_scenes):
 @pytest.mark.parametrize(
     ("stage", "key", "value"),
     [
-        (student, "generations.g1.labels.threshold", 0.9),
+        (student, "generations.g1.labels.threshold", 0.6),
         (student, "training.shift", 3),
         (student, "training.num_ops", 0),
         (teacher, "teacher.methods", {"pseudo_label": {"start_step": 0, "ramp_steps": 0}}),
