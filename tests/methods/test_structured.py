@@ -198,6 +198,14 @@ def test_the_critic_teaches_the_student_and_not_beyond_its_own_weights():
     assert not any("critic" in name for name in with_critic.network.state_dict())
 
 
+def test_the_penalty_is_descended_too(monkeypatch):
+    one, _ = step_of(made())
+    monkeypatch.setattr(structured, "PENALTY", 0.0)
+    other, _ = step_of(made())
+    states = [learner.methods["structured"].state for learner in (one, other)]
+    assert not torch.equal(*(state["critic/layers.0.weight"] for state in states))
+
+
 def test_a_student_goes_where_the_critic_likes_it():
     """One step with a fixed critic that likes class 2 everywhere raises p of class 2."""
     method = made(pixel=0.0, pair=0.0, holistic=100.0)

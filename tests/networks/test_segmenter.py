@@ -67,7 +67,7 @@ def test_scores_are_the_sum_of_all_sizes_brought_to_the_images():
         if isinstance(following, nn.MaxPool2d):
             ends.append(values.clone())
     assert [tuple(v.shape[2:]) for v in ends] == [(16, 16), (8, 8), (4, 4)]
-    for values, convolution in zip(ends, network.head("base").layers):
+    for values, convolution in zip(ends, network.head("base").layers, strict=True):
         scores = convolution(values)
         wanted = wanted + F.interpolate(scores, (16, 16), mode="bilinear")
     torch.testing.assert_close(network(batch).logits, wanted, rtol=1e-5, atol=1e-5)

@@ -21,6 +21,8 @@ from pipeline.data import store
 from pipeline.labelling import pseudo_labels
 from pipeline.networks import checkpoint, evaluate
 from pipeline.predict import Predictor
+from pipeline.report.label_quality import label_quality
+from pipeline.tracking.record import score_of
 from pipeline.training.learner import Learner
 from stages import distill, ensemble, prepare, pseudo_label, report, student, teacher
 
@@ -193,6 +195,26 @@ def test_the_report_goes_by_the_mean_iou(chain_of_scenes):
     assert "one-sided sign test" in page and "McNemar" not in page and "Wilson" not in page
     verdict = json.loads(Path("report/data/verdict.json").read_text())
     assert "its mean IoU is higher on" in verdict["sentences"][0]
+
+
+def test_the_quality_of_labels_is_that_of_the_pixels_kept(chain_of_scenes):
+    values = scene_values()
+    values["labels"]["threshold"] = 0.6
+    write_params(chain_of_scenes, values)
+    pseudo_label.main(["g1"])
+    labels, _ = pseudo_labels.load("data/pseudo_labels/g1.safetensors")
+    truth = store.load("data/prepared/base").truth()[labels.index]
+    kept = labels.label != 255
+    assert 0 < kept.mean() < 1
+    quality = label_quality("g1")
+    assert quality.unit == "pixel" and quality.images.sum() == quality.num_known == kept.sum()
+    assert quality.accuracy == pytest.approx((labels.label == truth)[kept].mean())
+    assert (quality.per_class == quality.images).all()
+
+
+def test_the_champion_goes_by_the_mean_iou():
+    assert score_of("g", {"val_acc/g": 0.9, "val_miou/g": 0.5}) == 0.5
+    assert score_of("g", {"val_acc/g": 0.9, "val_miou/f": 0.5}) == 0.9
 
 
 def test_a_report_is_the_same_again(chain_of_scenes):
