@@ -8,6 +8,7 @@ from pipeline.params.check import load
 from pipeline.running import run
 from pipeline.running.entry import argument, enter
 from pipeline.students.learn import Job, learn
+from pipeline.training.fit import on_val
 
 
 def main(argv: Sequence[str] = ()) -> None:
@@ -19,7 +20,8 @@ def main(argv: Sequence[str] = ()) -> None:
     with tracking.stage_run(stage) as tracker:
         card = learn(Job(config, dataset, run.begin(stage, name, config.seed, tracker)))
         tracking.record_model(tracker, card)
-    print(f"{stage}: val accuracy {card['metrics']['val_acc']:.4f}")
+    what, value = on_val(card)
+    print(f"{stage}: val {what} {value:.4f}")
 
 
 if __name__ == "__main__":

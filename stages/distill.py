@@ -10,6 +10,7 @@ from pipeline.params.check import load
 from pipeline.running import run
 from pipeline.running.entry import argument, enter
 from pipeline.students.learn import Job
+from pipeline.training.fit import on_val
 
 
 def main(argv: Sequence[str] = ()) -> None:
@@ -23,8 +24,8 @@ def main(argv: Sequence[str] = ()) -> None:
         started = run.begin(stage, name, config.seed, tracker)
         card = distil(Job(config, dataset, started, {teacher["name"]: teacher["sha256"]}))
         tracking.record_model(tracker, card)
-    theirs, mine = (c["metrics"]["val_acc"] for c in (teacher, card))
-    print(f"{stage}: val accuracy {mine:.4f}, its teacher {teacher['name']} {theirs:.4f}")
+    (what, mine), (_, theirs) = on_val(card), on_val(teacher)
+    print(f"{stage}: val {what} {mine:.4f}, its teacher {teacher['name']} {theirs:.4f}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pipeline.ensembles.gather import gather
 from pipeline.params.check import load
 from pipeline.running import run
 from pipeline.running.entry import argument, enter
+from pipeline.training.fit import on_val
 
 
 def main(argv: Sequence[str] = ()) -> None:
@@ -18,7 +19,8 @@ def main(argv: Sequence[str] = ()) -> None:
         card = gather(config, run.begin(stage, name, config.seed, tracker))
         tracking.record_model(tracker, card)
     members = ", ".join(f"{m['name']} {m['val_acc']:.4f}" for m in card["members"])
-    print(f"{stage}: val accuracy {card['metrics']['val_acc']:.4f}, of {members}")
+    what, value = on_val(card)
+    print(f"{stage}: val {what} {value:.4f}, of {members}")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from pipeline.params.check import load
 from pipeline.running import run
 from pipeline.running.entry import argument, enter
 from pipeline.students.learn import Job, learn, size
+from pipeline.training.fit import on_val
 
 
 def main(argv: Sequence[str] = ()) -> None:
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] = ()) -> None:
         warn_if_smaller(size(job), name, teacher)
         card = learn(job)
         tracking.record_model(tracker, card)
-    print(f"{stage}: val accuracy {card['metrics']['val_acc']:.4f}")
+    what, value = on_val(card)
+    print(f"{stage}: val {what} {value:.4f}")
 
 
 def warn_if_smaller(weights: int, name: str, teacher: dict) -> None:

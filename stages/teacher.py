@@ -8,6 +8,7 @@ from pipeline.params.check import load
 from pipeline.running import run
 from pipeline.running.entry import enter, no_argument
 from pipeline.students.learn import Job, learn
+from pipeline.training.fit import on_val
 
 
 def main(argv: Sequence[str] = ()) -> None:
@@ -18,7 +19,8 @@ def main(argv: Sequence[str] = ()) -> None:
     with tracking.stage_run("teacher") as tracker:
         card = learn(Job(config, dataset, run.begin("teacher", "teacher", config.seed, tracker)))
         tracking.record_model(tracker, card)
-    print(f"teacher: val accuracy {card['metrics']['val_acc']:.4f}")
+    what, value = on_val(card)
+    print(f"teacher: val {what} {value:.4f}")
 
 
 if __name__ == "__main__":

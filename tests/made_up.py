@@ -13,10 +13,11 @@ from pipeline.core.lineage import Entry, Lineage, corrected
 from pipeline.data import tasks
 from pipeline.labelling.confidence import Confidence
 from pipeline.report import gate
+from pipeline.report.answers import Answers
 from pipeline.report.experiment import Experiment
 from pipeline.report.facts import Facts
 from pipeline.report.label_quality import LabelQuality
-from pipeline.report.measure import Answers, Measured
+from pipeline.report.measure import Measured
 from pipeline.report.metrics import metrics
 from pipeline.report.results import Results
 

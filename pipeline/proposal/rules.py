@@ -184,6 +184,7 @@ def models(recipe: Recipe) -> Values:
         "meta_pseudo_labels": Because({}, "no better than a generation in our studies"),
         "baselines": Because({}, "models to compare with"),
         "ensembles": Because({}, "models that answer together"),
+        "specialists": Because({}, "models of the classes that another one confuses"),
         "distilled": Because({}, "smaller models that learn from a larger one's answers"),
         "tasks": Because({}, "classes to learn later, on top"),
         "final": Because(

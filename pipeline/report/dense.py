@@ -10,7 +10,7 @@ import torch
 
 from pipeline.core import randomness
 from pipeline.networks.evaluate import class_iou
-from pipeline.report.measure import Answers
+from pipeline.report.answers import Answers
 
 DRAWS = 1000  # of the images, with replacement, for an interval
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pipeline.pages.formats import counted, listed, percent, weights
 from pipeline.report import continual
-from pipeline.report.measure import Answers
+from pipeline.report.answers import Answers
 from pipeline.report.results import Results
 
 WIDTH, HEIGHT = 178, 96  # of a box, px

@@ -136,6 +136,13 @@ def scores(logits: Tensor, labels: Tensor) -> Row:
     return row | ({"val_miou": evaluate.mean_iou(logits, labels)} if logits.ndim == 4 else {})
 
 
+def on_val(card: dict) -> tuple[str, float]:
+    """What a finished model is compared by, in words, and how good it is, 0..1."""
+    metrics = card["metrics"]
+    dense = "val_miou" in metrics
+    return ("mean IoU", metrics["val_miou"]) if dense else ("accuracy", metrics["val_acc"])
+
+
 def write(
     network: Classifier,
     card: dict,

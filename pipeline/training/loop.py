@@ -90,7 +90,7 @@ def train(
                 row |= _means(state.since) | dict(evaluate(learner))
                 _record(learner, state, row)
                 run.tracker.metrics(row, first_step + step + 1)
-                shown = f"loss {row['loss']:.3f} val {row['val_acc']:.3f}"
+                shown = f"loss {row['loss']:.3f} val {leading(row):.3f}"
                 bar.set_postfix_str(shown, refresh=False)  # a log has its own pace
             if due and not last:
                 _keep(learner, resume, state)

@@ -27,7 +27,7 @@ def test_cells_count_images_of_the_split_that_is_shown(test):
     answers = results.measured["teacher"].answers["test" if test else "val"]
     pairs = list(zip(answers.labels.tolist(), answers.logits.argmax(1).tolist()))
     counts = [[pairs.count((i, j)) for j in range(3)] for i in range(3)]
-    assert matrix["counts"] == counts and matrix["num_images"] == 27
+    assert matrix["counts"] == counts and matrix["num"] == 27
     np.testing.assert_allclose(matrix["share"], np.array(counts) / 9)
     shares = confusion.class_accuracy(results.measured["teacher"])
     assert list(shares.values()) == pytest.approx([counts[i][i] / 9 for i in range(3)])

@@ -23,8 +23,13 @@ def test_the_test_is_mcnemars_exact_one(lost, won):
     assert got == pytest.approx(wanted)
 
 
+def answered(right: np.ndarray, **others) -> SimpleNamespace:
+    """Answers to images that are right or wrong."""
+    return SimpleNamespace(right=right, scores=right, measure="accuracy", **others)
+
+
 def on_val(right: np.ndarray, task: str = "base") -> SimpleNamespace:
-    return measured(SimpleNamespace(right=right, task=np.array([task] * len(right))))
+    return measured(answered(right=right, task=np.array([task] * len(right))))
 
 
 def measured(answers: SimpleNamespace, ahead: dict | None = None) -> SimpleNamespace:
@@ -58,7 +63,7 @@ def test_a_model_alone_ships():
 
 def test_images_of_classes_the_parent_does_not_know_count_as_wrong():
     base, new = answers(40, 10), answers(20, 0)
-    task = SimpleNamespace(
+    task = answered(
         right=np.concatenate([answers(30, 20), new]),
         task=np.array(["base"] * 50 + ["t1"] * 20),
     )
@@ -72,12 +77,12 @@ def test_images_of_classes_the_parent_does_not_know_count_as_wrong():
 
 def test_images_of_a_domain_the_parent_was_not_taught_are_answered_by_it_all_the_same():
     base, ahead = answers(40, 10), answers(5, 15)
-    task = SimpleNamespace(
+    task = answered(
         right=np.concatenate([answers(40, 10), answers(20, 0)]),
         task=np.array(["base"] * 50 + ["d1"] * 20),
     )
-    before = measured(SimpleNamespace(right=base, task=np.array(["base"] * 50)))
-    before.ahead["val"]["d1"] = SimpleNamespace(right=ahead)
+    before = measured(answered(right=base, task=np.array(["base"] * 50)))
+    before.ahead["val"]["d1"] = answered(right=ahead)
     (pair,) = gate.compare(["g1", "d1"], {"g1": before, "d1": measured(task)})["d1"]
     assert pair.theirs.tolist() == base.tolist() + ahead.tolist() and pair.shared.all()
 

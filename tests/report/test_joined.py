@@ -66,7 +66,8 @@ def test_quality_is_of_the_labels_whose_truth_is_known_and_reads_no_image(monkey
         "without_label": 0,
         "counts": {"unlabelled": {"a": 2, "b": 2}},
     }
-    dataset = SimpleNamespace(card=card, classes=["a", "b"], truth=lambda: np.array([0, -1, 1, 0]))
+    dataset = SimpleNamespace(card=card, classes=["a", "b"], is_dense=False)
+    dataset.truth = lambda: np.array([0, -1, 1, 0])
     dataset.num = lambda split: store.Dataset.num(dataset, split)
     index = np.array([1, 2, 1])
     sure = {"val": [0.5, 0.8, 0.9], "unlabelled": [0.4, 0.7, 0.8]}

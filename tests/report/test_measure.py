@@ -12,8 +12,9 @@ from pipeline.networks import NETWORKS, checkpoint, evaluate
 from pipeline.networks.classifier import Classifier
 from pipeline.params.check import load
 from pipeline.report import measure
+from pipeline.report.answers import Answers
 from pipeline.report.label_quality import LabelQuality
-from pipeline.report.measure import Answers, Measured
+from pipeline.report.measure import Measured
 from pipeline.report.metrics import metrics
 
 

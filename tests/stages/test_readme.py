@@ -17,6 +17,7 @@ from learners import copied, network, setting
 from ruamel.yaml import YAML
 
 from pipeline.core.machine import Machine
+from pipeline.core.yaml_file import read
 from pipeline.labelling import pseudo_labels
 from pipeline.networks import NETWORKS, checkpoint
 from pipeline.params.check import load
@@ -55,7 +56,7 @@ def page(name: str) -> str:
 def blocks(kind: str) -> list:
     """The fenced blocks of a kind in all documents, named by document and place."""
     return [
-        pytest.param(block, id=f"{path.name}-{number}")
+        pytest.param(path, block, id=f"{path.name}-{number}")
         for path, text in TEXTS.items()
         for number, block in enumerate(re.findall(rf"^```{kind}\n(.*?)^```", text, re.M | re.S))
     ]
@@ -100,11 +101,14 @@ def test_every_make_target_that_is_named_exists():
 # --- params.yaml ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("block", blocks("yaml"))
-def test_an_example_put_into_the_committed_params_is_right(block, tmp_path):
+@pytest.mark.parametrize(("path", "block"), blocks("yaml"))
+def test_an_example_put_into_the_committed_params_is_right(path, block, tmp_path):
+    """Those of segmentation into its preset."""
+    scenes = ROOT / "presets/digit-scenes.yaml"
+    values = read(scenes).values if path.name == "segmentation.md" else real_values()
     example = YAML(typ="safe").load(block.replace("…", "0" * 56))  # the rest of a sha256
     assert example
-    load(write_params(tmp_path, real_values() | example))
+    load(write_params(tmp_path, values | example))
 
 
 def commands() -> list:

@@ -17,6 +17,7 @@ from pipeline.data import store
 from pipeline.labelling import pseudo_labels
 from pipeline.networks import checkpoint
 from pipeline.report import measure
+from pipeline.report.answers import Answers
 from stages import report
 
 
@@ -115,7 +116,7 @@ def test_the_gate_decides_on_val_where_test_says_the_opposite(chain, monkeypatch
     write_params(chain, tiny_values() | {"final": "g1"})
     real = measure.models
 
-    def answering(answers: measure.Answers, right: bool) -> measure.Answers:
+    def answering(answers: Answers, right: bool) -> Answers:
         labels = answers.labels if right else (answers.labels + 1) % answers.logits.shape[1]
         return replace(answers, logits=torch.eye(answers.logits.shape[1])[labels])
 
