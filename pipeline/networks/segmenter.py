@@ -42,11 +42,11 @@ class Segmenter(Classifier):
         shape: Sequence[int],
     ):
         super().__init__(backbone, {}, mean, std, dropout, image_size)
-        last = {size[1:]: name for name, size in outputs(self, shape).items() if has_places(size)}
+        sizes = outputs(self, shape)
+        last = {size[1:]: name for name, size in sizes.items() if is_map(size, shape)}
         if not last:
             what = "the network has no layer with places, which a segmentation needs"
             raise UserError("network", what, "use larger images, or a convolutional network")
-        sizes = outputs(self, shape)
         self._layers = [last[size] for size in sorted(last, reverse=True)]
         self._channels = [sizes[name][0] for name in self._layers]
         for name in self._layers:
@@ -89,6 +89,15 @@ class PixelHead(nn.Module):
         """Maps (N, C', H', W') -> (N, K, H, W)."""
         enlarged = partial(F.interpolate, size=tuple(size), mode="bilinear")
         return sum(enlarged(layer(values)) for layer, values in zip(self.layers, maps))
+
+
+def is_map(size: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an output (C', H', W') of an image (C, H, W) is a map of its places: of the image's
+    proportions, up to rounding, which one with the channels last (as transformers have) is not."""
+    if not has_places(size):
+        return False
+    (_, height, width), (_, rows, columns) = shape, size
+    return abs(rows * width - columns * height) <= max(height, width)
 
 
 def _keep(module: nn.Module, _inputs: tuple, output: Tensor) -> None:

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from pipeline.core.errors import UserError
 from pipeline.networks import NETWORKS, architecture_of, checkpoint, evaluate
+from pipeline.networks import segmenter as segmenter_module
 from pipeline.networks.segmenter import Segmenter
 
 SHAPE = (1, 16, 16)
@@ -118,6 +119,31 @@ def test_it_comes_back_from_its_files(tmp_path):
     again, card = checkpoint.load(tmp_path / "s")
     assert isinstance(again, Segmenter) and card["kind"] == written["kind"] == "segmentation"
     assert torch.equal(again(batch).logits, network(batch).logits)
+
+
+@pytest.mark.parametrize(
+    ("size", "shape", "wanted"),
+    [
+        ((64, 8, 8), (3, 32, 32), True),
+        ((64, 8, 6), (3, 32, 24), True),
+        ((64, 5, 4), (3, 33, 30), True),  # 33 / 8 and 30 / 8, rounded up
+        ((8, 8, 64), (3, 32, 32), False),  # the channels last
+        ((7, 7, 768), (3, 224, 224), False),
+        ((64, 1, 1), (3, 32, 32), False),
+        ((197, 768), (3, 224, 224), False),
+    ],
+)
+def test_maps_are_told_by_the_images_proportions(size, shape, wanted):
+    assert segmenter_module.is_map(size, shape) == wanted
+
+
+@pytest.mark.slow
+def test_of_a_transformer_no_map_with_its_channels_last_is_scored():
+    shape = (3, 64, 64)
+    network = segmenter("torchvision/swin_t", shape)
+    assert network(images(1, shape)).logits.shape == (1, 3, 64, 64)
+    widths = [layer.in_channels for layer in network.head("base").layers]
+    assert set(widths) <= {96, 192, 384, 768}
 
 
 def test_a_network_without_places_is_refused():
