@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from pipeline.pages.render import environment
 from pipeline.report import page, plots, sizes
+from pipeline.report.figures import canvas, svg
 
 
 def made(**named):
@@ -75,3 +76,15 @@ def test_every_model_stands_at_its_weights_and_accuracy():
     np.testing.assert_allclose(line, wanted)
     assert [text.get_text() for text in axes.texts] == names
     assert axes.get_xscale() == "log"
+
+
+def test_the_axis_of_weights_has_numbers_that_a_browser_can_show():
+    """Matplotlib's own for a logarithmic axis are TeX, which this page does not set."""
+    experiment = made_up.experiment({"g1": "teacher"}, {}, "d1", list("01"), distilled={"d1": "g1"})
+    models = made_up.models(experiment)
+    for place, model in enumerate(models.values()):
+        model.card["num_parameters"] = 700 * 30**place
+    figure, axes = canvas(5.6, 3.4)
+    plots.sizes(axes, models, [("g1", "d1")])
+    drawn = svg(figure, "sizes", "sizes").body
+    assert "mathdefault" not in drawn and ">1 k<" in drawn and ">500 k<" in drawn
