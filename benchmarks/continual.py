@@ -148,7 +148,9 @@ def pairs(scenario: str, images: Path | None, steps: int = 400) -> list[Pair]:
 
 
 def cell(values: Sequence[float], sign: str = "") -> str:
-    """Mean and half width of the 95 % interval, in %."""
+    """Mean and half width of the 95 % interval, in %; of a single value no interval."""
+    if len(values) == 1:
+        return f"{100 * values[0]:{sign}.1f}"
     mean, half = mean_interval(100 * np.array(values))
     return f"{mean:{sign}.1f} ± {half:.1f}"
 
