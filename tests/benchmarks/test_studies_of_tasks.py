@@ -96,3 +96,8 @@ def test_later_keys_win_and_recipes_are_merged_key_by_key():
     made = continual.merged(one, {"base": "b", "training": {"steps": 4}})
     assert made == {"base": "b", "training": {"steps": 4, "shift": 1}}
     assert one["training"] == {"steps": 3, "shift": 1}
+
+
+def test_a_single_value_has_no_interval():
+    assert continual.cell([0.7026]) == "70.3" and continual.cell([0.0251], "+") == "+2.5"
+    assert continual.cell([0.5, 0.7]).startswith("60.0 ± ")
