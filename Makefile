@@ -6,7 +6,7 @@ PROJECT = projects/$(NAME)
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback study-forgetting study-lwf study-class-incremental study-dropout study-old-images study-lineage study-distillation two-moons bench requirements clean
+.PHONY: help setup check repro preset init predict suggest show ui test test-slow lint format study-digits study-noisy-student study-meta study-feedback study-forgetting study-lwf study-class-incremental study-dropout study-old-images study-lineage study-distillation study-segmentation two-moons bench requirements clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -102,6 +102,9 @@ study-old-images: setup ## a task on photographs, with old images and without; I
 
 study-lineage: setup ## generations against every semi-supervised method, all tuned by one budget
 	python -m benchmarks.study_lineage $(if $(IMAGES),--images $(IMAGES))
+
+study-segmentation: setup ## a class for each pixel: a small student of a teacher, and alone
+	python -m benchmarks.study_segmentation
 
 study-distillation: setup ## small students by each loss, ensembles, specialists; IMAGES=<CIFAR-10> adds it
 	python -m benchmarks.study_distillation $(if $(IMAGES),--images $(IMAGES))

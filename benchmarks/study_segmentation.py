@@ -8,8 +8,8 @@ as well; both see unlabelled images too, which is what a teacher is good for, an
 three learning rates, of which val chooses on other seeds, and all students have that one; `kd` has
 three temperatures, `structured` three weights of its pixels.
 
-`python -m benchmarks.study_segmentation` continues `results/*segmentation.csv` and prints the
-table.
+`python -m benchmarks.study_segmentation` (`make study-segmentation`) continues
+`results/*segmentation.csv` and prints the table.
 """
 
 from __future__ import annotations
