@@ -39,7 +39,7 @@ def check_whole(params: Params, command: str) -> None:
     """
     if kind(params.data.source) == SEGMENTATION:
         what = f"'{params.data.source}' asks for a class for each pixel, this is for whole images"
-        raise UserError(command, what, "use another source, or what the report shows")
+        raise UserError(command, what, "use it with a source of classified images")
 
 
 def _method_faults(block: str, methods, asked: str) -> Iterator[Fault]:
