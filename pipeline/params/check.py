@@ -64,7 +64,9 @@ def _readable(source: Source, fault: dict) -> UserError:
         names = block.by_key() if block else ()
         return UserError(where, f"unknown key '{loc[-1]}'", nearest(loc[-1], names))
     if kind == "missing":
-        return UserError(where, f"'{loc[-1]}' is missing", f"add it: {expected(field)}")
+        models = str(field.annotation).startswith("dict")  # by name, of which there may be none
+        fix = f"`{loc[-1]}: {{}}` for none" if models else expected(field)
+        return UserError(where, f"'{loc[-1]}' is missing", f"add it: {fix}")
     if kind == "fault":  # a rule of our own
         return UserError(where, fault["ctx"]["what"], fault["ctx"]["fix"])
     if kind == "literal_error":

@@ -99,6 +99,18 @@ def test_a_model_without_a_block_is_one_line(tmp_path, block):
     assert line.endswith("None is of the wrong type; fix: expected a block of keys")
 
 
+@pytest.mark.parametrize("block", ["generations", "ensembles", "specialists", "distilled"])
+def test_a_block_that_is_missing_is_told_how_to_have_none(tmp_path, block):
+    """As a file from before there was such a block."""
+    values = example()
+    values[block] = {}
+    if block == "generations":
+        values |= {"tasks": {}, "baselines": {}, "meta_pseudo_labels": {}, "final": "teacher"}
+    del values[block]
+    lines = lines_of(tmp_path, values)
+    assert any(f"'{block}' is missing; fix: add it: `{block}: {{}}` for none" in x for x in lines)
+
+
 def test_no_generation_at_all_is_allowed(tmp_path):
     params = load(write_params(tmp_path, with_generations()))
     assert list(params.lineage()) == ["teacher"]
