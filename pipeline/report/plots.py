@@ -59,15 +59,16 @@ def sizes(axes, measured: dict[str, Measured], taught: Sequence[tuple[str, str]]
         ends = [place[name] for name in pair if name in place]
         axes.plot(*zip(*ends), color=INK, linewidth=0.8, alpha=0.5)
     students = {student for _, student in taught}
-    for name, (weights, share) in place.items():
+    for number, (name, (weights, share)) in enumerate(place.items()):
         low, high = (100 * end for end in measured[name].shown.interval)
         colour = ORANGE if name in students else BLUE
         bars = {"yerr": [[share - low], [high - share]], "capsize": 2.5, "markersize": 5}
         axes.errorbar(
             [weights], [share], fmt="s" if name in students else "o", color=colour, **bars
         )
+        above = (6, -11) if number % 2 else (6, 4)  # a parent and its child are often of one size
         axes.annotate(
-            short(name, 18), (weights, share), (6, 4), textcoords="offset points", fontsize=8.5
+            short(name, 18), (weights, share), above, textcoords="offset points", fontsize=8.5
         )
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
