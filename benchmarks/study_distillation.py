@@ -189,8 +189,8 @@ def _values(rows: Sequence[Row], column: str) -> np.ndarray:
 
 def digits() -> Ground:
     """Eight classes, three labels each."""
-    steps = {"steps": 400, "evaluate_every": 400}
-    flexmatch = {"methods": {"flexmatch": {}}, "training": {**steps, "ema": 0.995}}
+    steps = {"steps": 400, "evaluate_every": 400, "ema": 0.995}
+    flexmatch = {"methods": {"flexmatch": {}}, "training": steps}
     return Ground(
         name="digits",
         params=DIGITS_PARAMS,
@@ -198,7 +198,7 @@ def digits() -> Ground:
         teacher={"network": "wide_cnn", **flexmatch},
         second={"network": "small_cnn", **flexmatch},
         student={"network": "small_cnn", "width": 0.5},
-        training=steps,
+        training={"steps": 200, "evaluate_every": 200, "unlabelled_ratio": 2},
         search=range(3),
         claims=range(800, 820),
     )
