@@ -108,7 +108,8 @@ class Pair:
             )
         if self.keeps is not None:
             kept = self.mine.mean() / self.theirs.mean() if self.theirs.any() else float("inf")
-            text = f"{text} and keeps {kept:.1%} of its {self.measure} ({self.keeps:.0%} asked)"
+            of = self.measure if self.measure == "accuracy" else f"{self.measure} per image"
+            text = f"{text} and keeps {kept:.1%} of its {of} ({self.keeps:.0%} asked)"
         if self.shared.all():
             return text
         old = f"{self.mine[self.shared].mean():.1%} where {self.parent} is right on "
