@@ -21,7 +21,7 @@ def write_bytes(path: Path | str, data: bytes) -> None:
 @contextmanager
 def written(path: Path | str, num_bytes: int) -> Iterator[BinaryIO]:
     """A file to write to, so that a reader, or a crash, never sees half of it: the bytes go to a
-    temporary name in the same folder, are synced, then renamed.
+    temporary name in the same folder, are synced, then renamed, and the folder is synced.
 
     Args:
         num_bytes: that it is going to have, for messages.
@@ -39,8 +39,20 @@ def written(path: Path | str, num_bytes: int) -> Iterator[BinaryIO]:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+            _sync_folder(path.parent)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name in a folder outlast a power failure, where the system can (not Windows)."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -165,6 +165,14 @@ class Batches:
             {name: (_below(flat, name), _below(flat, f"{name}/view")) for name in self.streams}
         )
 
+    def rows(self, step: int) -> dict[str, list[int]]:
+        """Where each stream's images of a step stand in the array that they are read from."""
+        found = {}
+        for name, stream in self.streams.items():
+            samples = self._rows(name, step)
+            found[name] = (samples if stream.index is None else stream.index[samples]).tolist()
+        return found
+
     def _drawn(self, step: int) -> dict[str, Drawn]:
         drawn, (seed, model) = {}, self._key
         for name, stream in self.streams.items():

@@ -35,7 +35,7 @@ each labelled one: teacher 3 * 8 + 7, student 3 * 7, labelled losses 2; 54 in al
 about 83: the student's step is differentiated once more.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 
@@ -177,14 +177,17 @@ class Pair(Learner):
         """Whether the student does not learn yet."""
         return self.num_steps < self.options.student_wait
 
-    @property
-    def rate(self) -> float:
+    def all_weights(self) -> Iterator[Tensor]:
+        yield from super().all_weights()
+        yield from self.teacher.all_weights()
+
+    def rate_at(self, step: int) -> float:
         """The student's schedule begins when its waiting ends."""
-        if self.waits:
-            return 0.0
         wait = self.options.student_wait
+        if step < wait:
+            return 0.0
         recipe = self.training.model_copy(update={"steps": self.training.steps - wait})
-        return learning_rate(recipe, self.age)
+        return learning_rate(recipe, step - wait)
 
     @property
     def age(self) -> int:

@@ -74,8 +74,7 @@ def learn_with_teacher(job: Job) -> tuple[dict, dict]:
     evaluate_student = evaluation(card, run.device)
 
     def evaluate_both(pair: Learner) -> Row:
-        # the step is made: its rate stands in the optimiser
-        rate = {"learning_rate": pair.teacher.optimizer.param_groups[0]["lr"]}
+        rate = {"learning_rate": pair.teacher.rate_at(pair.teacher.num_steps - 1)}
         theirs = rate | teacher.evaluate(pair.teacher)
         return evaluate_student(pair) | {f"teacher/{k}": v for k, v in theirs.items()}
 

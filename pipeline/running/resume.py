@@ -3,8 +3,8 @@ before each run) and removed when the stage is done.
 
     <root>/.lineage/resume/<stage>-<key>/step-<number>-<sha256>.safetensors
 
-The key is a hash of what the training depends on, so that a changed parameter, input or line of
-code starts afresh.
+The key is a hash of what the training depends on, so that a changed parameter, input, number
+format, kind of device or line of code starts afresh.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from pipeline.core import files, machine
 from pipeline.core.errors import UserError
 
 KEPT = 2
+KEY_LENGTH = 16
+KEYED = rf".*-[0-9a-f]{{{KEY_LENGTH}}}"  # a folder of checkpoints, not a second one beside it
 
 
 class Resume:
@@ -35,7 +38,7 @@ class Resume:
     """
 
     def __init__(self, stage: str, depends: object):
-        key = files.digest([depends, _code()])[:16]
+        key = files.digest([depends, _code()])[:KEY_LENGTH]
         self.folder = machine.root() / ".lineage" / "resume" / f"{stage}-{key}"
         self._lock = FileLock("")
 
@@ -94,6 +97,24 @@ class Resume:
         for old in self._newest_first()[KEPT:]:
             old.unlink()
 
+    def newest_step(self) -> int | None:
+        """Steps that the newest checkpoint has behind it; None if there is none."""
+        paths = self._newest_first()
+        return _step(paths[0]) if paths else None
+
+    def of_another(self) -> int | None:
+        """The most steps that an interrupted training of this stage made with another key, which
+        this one cannot go on from; None if there was none."""
+        stage, _, _ = self.folder.name.rpartition("-")
+        others = [
+            path
+            for path in self.folder.parent.glob("*/step-*.safetensors")
+            if path.parent != self.folder
+            and re.fullmatch(KEYED, path.parent.name)
+            and path.parent.name[: -KEY_LENGTH - 1] == stage
+        ]
+        return max(map(_step, others), default=None)
+
     def newest(self) -> tuple[dict[str, Tensor], dict] | None:
         """State and notes of the newest checkpoint whose bytes are whole; None if there is none.
 
@@ -111,6 +132,10 @@ class Resume:
 
     def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.split("-")[1])
 
 
 def _words(data: bytes) -> tuple[list[str], dict]:

@@ -52,6 +52,19 @@ def deferred() -> Iterator[Stop]:
         sys.exit(_pending)
 
 
+@contextlib.contextmanager
+def at_once() -> Iterator[None]:
+    """Within, inside of `deferred`, no signal waits: one that does already ends the process."""
+    global _deferred
+    before, _deferred = _deferred, 0
+    try:
+        if _pending:
+            sys.exit(_pending)
+        yield
+    finally:
+        _deferred = before
+
+
 def _handle(number: int, _: object) -> None:
     global _pending
     second, _pending = _pending is not None, 128 + number

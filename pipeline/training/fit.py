@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import torch
@@ -16,11 +16,11 @@ from pipeline.data import tasks
 from pipeline.data.batches import Batches, Stream
 from pipeline.networks import checkpoint, evaluate, temperature
 from pipeline.networks.classifier import Classifier
-from pipeline.running import signals
 from pipeline.running.resume import Resume
 from pipeline.running.run import Run
 from pipeline.training.learner import Learner
 from pipeline.training.loop import Row, train
+from pipeline.training.watch import check_answers, check_loss
 
 Evaluate = Callable[[Learner], Row]
 Autocast = Callable[[], AbstractContextManager]
@@ -28,16 +28,14 @@ Seen = Callable[[Tensor], Tensor]
 
 
 class Trainings:
-    """The trainings of a stage, one after another: a context within which an interruption keeps a
-    checkpoint to go on from. Checkpoints are removed when the context ends well, so write what was
-    trained within it."""
+    """The trainings of a stage, one after another: a context that keeps the checkpoints of all of
+    them, finished ones too, until it ends well; so write what was trained within it."""
 
     def __init__(self, run: Run):
         self.run = run
         self._contexts = ExitStack()
 
     def __enter__(self) -> Trainings:
-        self._stop = self._contexts.enter_context(signals.deferred())
         return self
 
     def __exit__(self, *raised: object) -> None:
@@ -70,9 +68,16 @@ class Trainings:
             learner.network.compile()
         # the shapes of a training never change: the quickest kernel is worth a search
         torch.backends.cudnn.benchmark = not run.machine.deterministic
-        resume = self._contexts.enter_context(Resume(run.stage, run.depends))
+        depends = [run.depends, numbers(learner, run)]
+        resume = self._contexts.enter_context(Resume(run.stage, depends))
         batches = Batches(streams, seed=run.seed, model=run.name)
-        return train(learner, batches, evaluate, run, resume, self._stop, first_step)
+        return train(learner, batches, evaluate, run, resume, first_step)
+
+
+def numbers(learner: Learner, run: Run) -> list:
+    """What decides how a training computes: half of one on a CPU and half on a GPU is neither."""
+    autocast = "float32" if learner.autocast is nullcontext else "bfloat16"
+    return [run.device.type, autocast, run.machine.compile]
 
 
 def sizes(streams: Mapping[str, Stream]) -> dict[str, int]:
@@ -107,9 +112,14 @@ class Val:
         logits = evaluate.infer(network, self._images, autocast)
         return evaluate.task_known(logits, self._columns) if self._columns else logits
 
+    @property
+    def is_of_several(self) -> bool:
+        """Whether the images are of several tasks."""
+        return len(self._sizes) > 1
+
     def by_task(self, logits: Tensor) -> Row:
         """`val_acc/<task>` of each task, of a model that learnt several."""
-        if len(self._sizes) == 1:
+        if not self.is_of_several:
             return {}
         sizes = list(self._sizes.values())
         pieces = zip(self._sizes, logits.split(sizes), self.labels.split(sizes))
@@ -118,12 +128,17 @@ class Val:
 
 def evaluation(card: dict, device: torch.device, *seen: Seen) -> Evaluate:
     """What measures a learner's weights on the val images of all tasks that its card names, or on
-    what is `seen` of them."""
+    what is `seen` of them; it raises `WentWrong` where they answer nothing any more."""
     val = Val(card, device, *seen)
 
     def measured(learner: Learner) -> Row:
         logits = val.logits(learner.weights, learner.autocast)
-        return scores(logits, val.labels) | val.by_task(logits)
+        row = scores(logits, val.labels) | val.by_task(logits)
+        if isinstance(learner, Learner) and learner.can_be_judged:
+            check_loss(row["val_loss"], logits.shape[1])
+            if not val.is_of_several:  # a task without old images may answer all by its own class
+                check_answers(logits, val.labels)
+        return row
 
     return measured
 

@@ -19,6 +19,8 @@ from pipeline.training.method import Method
 from pipeline.training.optimizer import learning_rate, make_optimizer, set_rate
 from pipeline.training.recipe import Training
 
+FEW_STEPS = 100  # after fewer no model is judged by its answers
+
 
 class Learner:
     """Trains a classifier on the weighted sum of the cross-entropies of a batch's parts.
@@ -78,6 +80,10 @@ class Learner:
         yield from self.network.parameters()
         for module in self.modules.values():
             yield from module.parameters()
+
+    def all_weights(self) -> Iterator[Tensor]:
+        """Those of every network that a step changes."""
+        yield from self.trained_weights()
 
     def _spared(self) -> Iterator[Tensor]:
         for name, weight in self.network.named_parameters():
@@ -214,12 +220,21 @@ class Learner:
     @property
     def rate(self) -> float:
         """The learning rate of this step."""
-        return learning_rate(self.training, self.age)
+        return self.rate_at(self.num_steps)
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step of the training."""
+        return learning_rate(self.training, step)
 
     @property
     def age(self) -> int:
-        """Updates made so far: what the schedule and the average go by."""
+        """Updates made so far: what the average goes by."""
         return self.num_steps
+
+    @property
+    def can_be_judged(self) -> bool:
+        """Whether half of the training is done, and enough to have come to something."""
+        return self.num_steps >= max(self.training.steps / 2, FEW_STEPS)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that must survive an interruption, as flat named tensors."""

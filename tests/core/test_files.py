@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import pytest
 
@@ -29,6 +30,21 @@ def test_a_full_disk_leaves_the_old_file_and_says_so(tmp_path, monkeypatch, call
         files.write_bytes(tmp_path / "a", b"x" * 5000)
     assert (tmp_path / "a").read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it reads /proc")
+def test_the_bytes_are_synced_then_renamed_then_the_folder_is_synced(tmp_path, monkeypatch):
+    calls, fsync, replace = [], os.fsync, os.replace
+
+    def synced(handle):
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", lambda *a: calls.append("rename") or replace(*a))
+    (tmp_path / "folder").mkdir()
+    files.write_bytes(tmp_path / "folder/a", b"x")
+    assert calls == [f".a.{os.getpid()}.tmp", "rename", "folder"]
 
 
 def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path):

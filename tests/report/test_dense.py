@@ -93,7 +93,9 @@ def test_a_student_ships_where_it_keeps_enough_of_its_teachers_iou(keeps, ships)
     models = {"teacher": measured(answers(0.9, seed=1)), "d1": measured(answers(0.8, seed=2))}
     pairs = gate.compare(["teacher", "d1"], models, {"d1": keeps})
     verdict = gate.decide(["teacher", "d1"], pairs)
-    assert verdict.ships == ships and f"of its mean IoU per image ({keeps:.0%} asked)" in verdict.why
+    assert (
+        verdict.ships == ships and f"of its mean IoU per image ({keeps:.0%} asked)" in verdict.why
+    )
 
 
 def test_the_closing_table_shows_the_mean_iou():

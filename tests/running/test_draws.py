@@ -7,7 +7,6 @@ from learners import batch, equal_states, learner
 from pipeline.core.machine import Machine
 from pipeline.running.resume import Resume
 from pipeline.running.run import Run
-from pipeline.running.signals import Stop
 from pipeline.running.tracker import NullTracker
 from pipeline.training.loop import train
 
@@ -23,7 +22,7 @@ def run(name="g1", seed=0, phase=""):
     given = given.phase(phase) if phase else given
     with Resume(given.stage, "a") as resume:
         measured = {"val_acc": 0.5, "val_loss": 1.0}
-        train(made, batch, lambda _: measured, given, resume, Stop())
+        train(made, batch, lambda _: measured, given, resume)
     return made, seeds
 
 

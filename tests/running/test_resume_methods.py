@@ -11,7 +11,6 @@ from pipeline.core.block import Block
 from pipeline.core.machine import Machine
 from pipeline.running.resume import Resume
 from pipeline.running.run import Run
-from pipeline.running.signals import Stop
 from pipeline.running.tracker import NullTracker
 from pipeline.training.loop import train
 from pipeline.training.method import Method
@@ -58,7 +57,7 @@ def run(made, stop=math.inf):
     machine = Machine.model_construct(checkpoint_seconds=-1)
     given = Run("a", "g1", 0, machine, torch.device("cpu"), NullTracker())
     with Resume("a", "a") as resume:
-        train(made, batches, lambda _: {"val_acc": 0.5, "val_loss": 1.0}, given, resume, Stop())
+        train(made, batches, lambda _: {"val_acc": 0.5, "val_loss": 1.0}, given, resume)
     return made
 
 
