@@ -151,6 +151,7 @@ def learn_alone(
     learner = Learner(setting.network, recipe, {}, autocast, methods)
     unasked = {name: replace(stream, targets=None) for name, stream in streams.items()}
     silent = replace(trainings.run, tracker=NullTracker())
-    trainings.fit(learner, unasked, evaluation(card, silent.device), "alone", run=silent)
+    evaluate = evaluation(card, silent.device, judges=False)  # its head learns later
+    trainings.fit(learner, unasked, evaluate, "alone", run=silent)
     learner.maps.close()
     return learner.images_seen(sizes(unasked))

@@ -133,6 +133,7 @@ def test_a_lost_model_is_seen_and_a_task_may_answer_by_its_own_class_alone(
     monkeypatch.setattr(fit.Val, "logits", lambda val, *_: one.repeat(len(val.labels), 1))
     with nullcontext() if task else pytest.raises(WentWrong, match="alike"):
         measured(made)
+    fit.evaluation(card, torch.device("cpu"), judges=False)(made)
     one[0, 0] = 1e4
     with pytest.raises(WentWrong, match="val loss"):
         measured(made)
