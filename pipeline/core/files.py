@@ -81,7 +81,11 @@ def write_text(path: Path | str, text: str) -> None:
 
 def write_json(path: Path | str, value: object) -> None:
     """`write_bytes` for JSON with sorted keys, so that equal values give equal bytes."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    write_text(path, _json(value))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def read_json(path: Path | str) -> dict:
@@ -118,7 +122,9 @@ def read_sealed(path: Path | str, schema: int) -> dict:
     if value.get("schema") != schema:
         what = f"schema {value.get('schema')}, this version reads {schema}"
         raise UserError(str(path), what, "run `dvc repro`, which makes it again")
-    if digest({k: v for k, v in value.items() if k != "seal"}) != value.get("seal"):
+    sealed = digest({k: v for k, v in value.items() if k != "seal"}) == value.get("seal")
+    # and not one bit of it is otherwise, where `1e-5` says the same as `1E-5`
+    if not sealed or Path(path).read_text(encoding="utf-8") != _json(value):
         raise UserError(str(path), "changed since it was written", "run its stage again")
     return value
 

@@ -3,6 +3,7 @@
 The card holds no clock, host or path, so that the same seed gives the same bytes.
 """
 
+import csv
 from pathlib import Path
 
 import torch
@@ -21,6 +22,7 @@ from pipeline.networks.specialists import Specialists
 SCHEMA = 3  # 2: `network.image_size`; 3: `methods`, images of every pass counted
 
 
+CURVES = "curves.csv"
 Network = Classifier | Ensemble | Specialists
 
 
@@ -95,8 +97,9 @@ def save(
     network: Network,
     card: dict,
     memory: dict[str, torch.Tensor] | None = None,
+    curves: str | None = None,
 ) -> dict:
-    """Write a model; returns the card as written, with the weights' sha256.
+    """Write a model; returns the card as written, with the sha256 of its other files.
 
     Args:
         folder: `models/<name>`.
@@ -104,8 +107,12 @@ def save(
         card: architecture, heads with their ordered classes, image shape, normalisation, parents,
             data digests, recipe, metrics.
         memory: what methods carry to the next task, keys `<method>/<tensor>`.
+        curves: a CSV with a row for each evaluation of the training.
     """
     folder = Path(folder)
+    if curves is not None:
+        files.write_text(folder / CURVES, curves)
+        card = {**card, "curves_sha256": files.sha256(folder / CURVES)}
     _write(folder / "model.safetensors", network.state_dict())
     if memory is not None:
         _write(folder / "memory.safetensors", memory)
@@ -161,6 +168,19 @@ def load_memory(folder: Path | str, card: dict) -> dict[str, torch.Tensor]:
     memory = load_tensors(path.read_bytes())
     # safetensors gives them in an order that differs from time to time; a sum depends on it
     return {name: memory[name] for name in sorted(memory)}
+
+
+def load_curves(folder: Path | str, card: dict) -> list[dict[str, str]]:
+    """The rows of `curves.csv` of a model, empty where a phase has no such column.
+
+    Raises:
+        UserError: missing, or not the bytes that were written.
+    """
+    path = Path(folder) / CURVES
+    if "curves_sha256" in card:  # models of before have none
+        files.check_sha256(path, card["curves_sha256"])
+    with open(path, encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def _write(path: Path, tensors: dict[str, torch.Tensor]) -> None:

@@ -1,12 +1,12 @@
 """What is drawn with axes: each function draws one thing."""
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from pipeline.networks import checkpoint
 from pipeline.pages.formats import short, short_number
 from pipeline.report.figures import BLUE, INK, ORANGE, TEAL, style
 from pipeline.report.label_quality import LabelQuality
@@ -82,8 +82,8 @@ def sizes(axes, measured: dict[str, Measured], taught: Sequence[tuple[str, str]]
 def curve(name: str) -> Curve:
     """The learning curves of a model, as its training wrote them; `nan` where a phase (a clean end)
     has no such loss."""
-    with open(Path("models") / name / "curves.csv", encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    folder = Path("models") / name
+    rows = checkpoint.load_curves(folder, checkpoint.read_card(folder))
     return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else ())}
 
 

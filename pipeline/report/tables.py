@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from pipeline.core import files
+from pipeline.networks import checkpoint
 from pipeline.report.label_quality import LabelQuality
 from pipeline.report.measure import Measured
 
@@ -33,12 +34,11 @@ def _models(measured: dict[str, Measured]) -> Iterable[tuple]:
 
 
 def _curves(measured: dict[str, Measured]) -> Iterable[tuple]:
-    for name in measured:
-        with open(Path("models") / name / "curves.csv", encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                step = row.pop("step")
-                there = {curve: value for curve, value in row.items() if value}
-                yield from ((name, step, curve, f"{float(v):.6g}") for curve, v in there.items())
+    for name, model in measured.items():
+        for row in checkpoint.load_curves(Path("models") / name, model.card):
+            step = row.pop("step")
+            there = {curve: value for curve, value in row.items() if value}
+            yield from ((name, step, curve, f"{float(v):.6g}") for curve, v in there.items())
 
 
 def _confusion(name: str, model: Measured) -> Iterable[tuple]:

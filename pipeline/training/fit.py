@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pipeline.core import files, machine
+from pipeline.core import machine
 from pipeline.data import tasks
 from pipeline.data.batches import Batches, Stream
 from pipeline.networks import checkpoint, evaluate, temperature
@@ -174,8 +174,7 @@ def write(
     """
     folder = Path("models") / card["name"]
     card = card | {"metrics": card["metrics"] | {"temperature": calibrated(network, card)}}
-    files.write_text(folder / "curves.csv", _csv(history))
-    return checkpoint.save(folder, network, card, memory)
+    return checkpoint.save(folder, network, card, memory, curves=_csv(history))
 
 
 def calibrated(network: Classifier, card: dict) -> float:

@@ -73,6 +73,8 @@ DAMAGED = [
     ("report", "models/g2/model.safetensors"),
     ("report", "data/prepared/base/test/label.npy"),
     ("report", "data/pseudo_labels/g2.safetensors"),
+    ("report", "models/g1/curves.csv"),
+    ("report", "data/prepared/base/findings.json"),
 ]
 
 
