@@ -18,7 +18,7 @@ PACKAGES = ["torch", "torchvision", "kornia", "dvc", "mlflow", "numpy", "scikit-
 
 def curves(results: Results) -> dict:
     """Loss and val accuracy while training."""
-    drawn = {name: plots.curve(name) for name in results.measured}
+    drawn = {name: plots.curve(model.card) for name, model in results.measured.items()}
     loss, axes = canvas(4.6, 3.3)
     plots.loss(axes, drawn)
     val, axes = canvas(4.6, 3.3)

@@ -20,7 +20,7 @@ def section(results: Results) -> dict | None:
         return None
     return {
         "split": results.split,
-        "pairs": [_drawings(student) for student in pairs],
+        "pairs": [_drawings(results.measured[student].card) for student in pairs],
         "rows": [row for student in pairs for row in _rows(results, student)],
         "known": _known(results),
     }
@@ -33,8 +33,8 @@ def _known(results: Results) -> int | None:
     return results.data[0].images("unlabelled") - results.data[0].without_label
 
 
-def _drawings(name: str) -> list[Drawing]:
-    curve, drawn = plots.curve(name), []
+def _drawings(card: dict) -> list[Drawing]:
+    name, curve, drawn = card["name"], plots.curve(card), []
     for key, (draw, label) in DRAWN.items():
         figure, axes = canvas(4.6, 3.1)
         draw(axes, curve)

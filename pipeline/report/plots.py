@@ -79,11 +79,10 @@ def sizes(axes, measured: dict[str, Measured], taught: Sequence[tuple[str, str]]
     axes.set_ylabel(f"{next(iter(measured.values())).shown.measure}, %")
 
 
-def curve(name: str) -> Curve:
-    """The learning curves of a model, as its training wrote them; `nan` where a phase (a clean end)
+def curve(card: dict) -> Curve:
+    """The learning curves of a model, by its card, as its training wrote them; `nan` where a phase (a clean end)
     has no such loss."""
-    folder = Path("models") / name
-    rows = checkpoint.load_curves(folder, checkpoint.read_card(folder))
+    rows = checkpoint.load_curves(Path("models") / card["name"], card)
     return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else ())}
 
 

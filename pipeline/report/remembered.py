@@ -43,7 +43,7 @@ def _matrix(results: Results, name: str) -> dict:
 def _over_time(results: Results, name: str, names: list[str]) -> dict:
     """How each task went while the last one was learnt, and the score of that."""
     figure, axes = canvas(4.6, 3.3)
-    plots.tasks_over_time(axes, plots.curve(name), names)
+    plots.tasks_over_time(axes, plots.curve(results.measured[name].card), names)
     said = f"Val accuracy on each task while {name} was learnt"
     picture = svg(figure, f"tasks-{name}", said)
     return {"picture": picture, "score": results.measured[name].card["metrics"]}
