@@ -215,8 +215,8 @@ def cifar10(images: Path) -> Ground:
         teacher={"network": "resnet_9", "width": 0.25, **labels},
         second={"network": "resnet_9", "width": 0.25, **labels},
         student={"network": "resnet_9", "width": 0.125},
-        training={"steps": 1000, "evaluate_every": 1000},
-        search=range(1),
+        training={"steps": 400, "evaluate_every": 400},
+        search=range(2),
         claims=range(800, 803),
     )
 

@@ -80,8 +80,8 @@ def sizes(axes, measured: dict[str, Measured], taught: Sequence[tuple[str, str]]
 
 
 def curve(card: dict) -> Curve:
-    """The learning curves of a model, by its card, as its training wrote them; `nan` where a phase (a clean end)
-    has no such loss."""
+    """The learning curves of the model with that card, as its training wrote them; `nan` where a
+    phase (a clean end) has no such loss."""
     rows = checkpoint.load_curves(Path("models") / card["name"], card)
     return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else ())}
 
