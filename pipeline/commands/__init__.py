@@ -15,6 +15,7 @@ from pipeline.commands import (
     predict,
     show,
     suggest,
+    sync,
     ui,
 )
 
@@ -28,6 +29,7 @@ COMMANDS = {
     "suggest": suggest,
     "export": export,
     "ui": ui,
+    "sync": sync,
     "clean": clean,
     "params": params,
 }

@@ -1,6 +1,6 @@
 """What a stage reports its progress to; this one keeps nothing (`tracking` has MLflow's)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,20 @@ class NullTracker:
         """The run id and the page's address of the newest run of each stage that made the output
         with the given hash, by stage; stages without such a run are left out."""
         return {}
+
+    def link(self, outputs: Mapping[str, str], why: str, rows: Sequence[Sequence[str]]) -> None:
+        """Describe a pipeline's run by its models, with links to the runs of its stages.
+
+        Args:
+            outputs: the hash of what each stage made, by stage.
+            why: what ships, and why.
+            rows: of each model its name, what taught it, its value on val, its stage.
+        """
+
+    def register(self, source: str, name: str, score: float, sha256: str) -> str | None:
+        """Make the model a version of `lineage-<source>`, and champion if it is as good on val
+        (`score`, 0..1); a sentence on what became of the champion, None if nobody knows yet."""
+        return None
 
     def attempt(self, call: Callable[[Any], Any]) -> Any:
         """`call(client)`; None if there is no client or the call fails."""

@@ -11,19 +11,22 @@ from pipeline.tracking.record import (
     record_pipeline,
     send,
     stage_run,
+    unsent,
 )
-from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, flat, start, uri
+from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, flat, is_on, start, uri
 
 __all__ = [
     "PIPELINES",
     "STAGES",
     "NullTracker",
     "flat",
+    "is_on",
     "record_data",
     "record_model",
     "record_pipeline",
     "send",
     "stage_run",
     "start",
+    "unsent",
     "uri",
 ]

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,17 +38,19 @@ class Journal(NullTracker):
         experiment: of MLflow.
         name: of the run.
         tags: to find it by.
+        waits: for `sending.ended`, and is sent neither while it is written nor at its end.
 
     Raises:
         OSError: the disk does not take it.
     """
 
-    def __init__(self, experiment: str, name: str, tags: Mapping[str, str]):
-        self.folder = folder() / f"{time.time_ns()}-{name}"
+    def __init__(self, experiment: str, name: str, tags: Mapping[str, str], waits: bool = False):
+        plain = re.sub(r"[^\w@.-]", "_", name)  # a name may hold what no folder's may
+        self.folder = folder() / f"{time.time_ns()}-{plain}"
         self.folder.mkdir(parents=True)
         self._held = FileLock(self.folder / "lock")
         self._held.acquire()
-        self._live_from = time.monotonic() + LIVE_AFTER
+        self._waits, self._live_from = waits, time.monotonic() + LIVE_AFTER
         self._failed = self._warned = False
         known = {"journal": self.folder.name}  # by which a run is found that was not heard of again
         self._record("start", experiment, name, described(tags) | known)
@@ -75,15 +78,22 @@ class Journal(NullTracker):
         else:
             self._write("artifact", str(kept.relative_to(self.folder)), folder)
 
+    def link(self, outputs: Mapping[str, str], why: str, rows: Sequence[Sequence[str]]) -> None:
+        self._write("link", dict(outputs), why, [list(row) for row in rows])
+
+    def register(self, source: str, name: str, score: float, sha256: str) -> str | None:
+        self._write("register", source, name, score, sha256)
+        return None
+
     def end(self, status: str = "FINISHED") -> None:
         self._write("end", status)
-        if self._live or is_server():
+        if self._live or (is_server() and not self._waits):
             sending.one(self.folder)
         self._held.release()
 
     @property
     def _live(self) -> bool:
-        return time.monotonic() > self._live_from
+        return not self._waits and time.monotonic() > self._live_from
 
     def _write(self, call: str, *args: Any) -> None:
         """What the disk refuses costs the run in MLflow, not the stage; its end is tried still."""

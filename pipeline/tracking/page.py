@@ -8,7 +8,7 @@ import time
 
 from pipeline.core.errors import UserError
 from pipeline.tracking.record import send
-from pipeline.tracking.tracker import PIPELINES, connect, is_server, try_again, uri
+from pipeline.tracking.tracker import PIPELINES, connect, is_server, uri
 
 COMPARE = "?workflowType=machine_learning&compareRunsMode=CHART"  # else it opens on another page
 
@@ -36,8 +36,7 @@ def serve(port: int = 0) -> None:
     Args:
         port: 0 takes a free one.
     """
-    try_again()
-    send()
+    send(now=True)
     if is_server():
         _show(address(uri().rstrip("/")))
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.tracking import journal, sending
 from pipeline.tracking.journal import Journal
-from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, is_on, start
+from pipeline.tracking.tracker import PIPELINES, STAGES, NullTracker, is_on, try_again
 
 if TYPE_CHECKING:
     from pipeline.report.experiment import Experiment
@@ -34,9 +34,21 @@ def stage_run(stage: str, output: str = "") -> NullTracker:
         return NullTracker()
 
 
-def send() -> None:
-    """Bring to MLflow what stages have left in their journals."""
-    sending.ended(journal.folder())
+def send(now: bool = False) -> dict[str, str]:
+    """Bring to MLflow what stages have left in their journals; returns what became of models that
+    were to be registered, by the journal's name.
+
+    Args:
+        now: also where MLflow failed a moment ago.
+    """
+    if now:
+        try_again()
+    return sending.ended(journal.folder())
+
+
+def unsent() -> int:
+    """Runs that have ended and that MLflow does not have yet."""
+    return sending.num_ended(journal.folder())
 
 
 def record_data(
@@ -83,23 +95,36 @@ def record_pipeline(
     Returns:
         one sentence on what became of the registry's champion.
     """
-    from pipeline.tracking import registry  # imports torch, which this room's users may do without
-
-    send()
     name = f"{experiment.lineage.final} of {experiment.source}"
     tags = {"final": experiment.lineage.final, "ships": verdict.ships, "ships.why": verdict.why}
-    with start(PIPELINES, os.environ.get("DVC_EXP_NAME") or name, tags) as tracker:
-        tracker.params(experiment.params | experiment.shared)
-        tracker.metrics(metrics)
-        _record_generations(tracker, experiment, metrics)
-        links = tracker.stage_links(outputs)
-        tracker.tags({"run." + stage.replace("@", "/"): run for stage, (run, _) in links.items()})
-        tracker.tags({"mlflow.note.content": _note(experiment, metrics, verdict, links)})
-        _record_folder(tracker, report)
-        if not experiment.register:
-            return "the registry is left alone (report.register is false)"
-        score = score_of(verdict.ships, metrics)
-        return registry.register(tracker, experiment.source, verdict.ships, score)
+    with _pipeline_run(os.environ.get("DVC_EXP_NAME") or name, tags) as run:
+        run.params(experiment.params | experiment.shared)
+        run.metrics(metrics)
+        _record_generations(run, experiment, metrics)
+        run.link(outputs, verdict.why, _rows(experiment, metrics))
+        _record_folder(run, report)
+        if experiment.register:
+            from pipeline.networks import checkpoint  # imports torch, which others do without
+
+            sha256 = checkpoint.read_card(f"models/{verdict.ships}")["sha256"]
+            score = score_of(verdict.ships, metrics)
+            run.register(experiment.source, verdict.ships, score, sha256)
+    said = send()
+    if not experiment.register:
+        return "the registry is left alone (report.register is false)"
+    if not isinstance(run, Journal):
+        return f"{verdict.ships} is not in a registry: there is no tracker"
+    missed = f"{verdict.ships} is not in a registry yet: run `python -m pipeline sync`"
+    return said.get(run.folder.name, missed)
+
+
+def _pipeline_run(name: str, tags: Mapping[str, str]) -> NullTracker:
+    """A journal that is sent after those of the stages, which it has links to."""
+    try:
+        return Journal(PIPELINES, name, tags, waits=True) if is_on() else NullTracker()
+    except OSError as error:
+        journal.warn(error)
+        return NullTracker()
 
 
 def score_of(name: str, metrics: Mapping[str, float]) -> float:
@@ -124,21 +149,8 @@ def _record_folder(tracker: NullTracker, report: Path) -> None:
         tracker.artifact(file, None if folder == "." else folder)
 
 
-def _note(
-    experiment: Experiment,
-    metrics: Mapping[str, float],
-    verdict: Verdict,
-    links: Mapping[str, tuple[str, str]],
-) -> str:
-    """The run's description: the lineage as a Markdown table with links to the stage runs."""
-    lines = [verdict.why, "", "| model | taught by | on val | run |", "|---|---|---|---|"]
-    for name, entry in experiment.lineage.entries.items():
-        stage = entry.stage
-        run = f"[{stage}]({links[stage][1]})" if stage in links else "not tracked"
-        lines.append(f"| {name} | {entry.taught_by} | {score_of(name, metrics):.4f} | {run} |")
-    others = [
-        f"[{stage}]({link})"
-        for stage, (_, link) in links.items()
-        if "label" in stage or "prep" in stage
+def _rows(experiment: Experiment, metrics: Mapping[str, float]) -> list[tuple[str, str, str, str]]:
+    return [
+        (name, entry.taught_by, f"{score_of(name, metrics):.4f}", entry.stage)
+        for name, entry in experiment.lineage.entries.items()
     ]
-    return "\n".join([*lines, "", f"Data and labels: {', '.join(others) or 'not tracked'}"])

@@ -8,29 +8,37 @@ from typing import Any
 from filelock import FileLock
 
 from pipeline.core import files, machine
+from pipeline.core.errors import UserError
 from pipeline.networks import checkpoint, temperature
 from pipeline.networks import servable as export
 from pipeline.tracking.champion import CHAMPION, current
 from pipeline.tracking.tracker import NullTracker, uri
 
 
-def register(tracker: NullTracker, source: str, name: str, score: float) -> str:
+def register(tracker: NullTracker, source: str, name: str, score: float, sha256: str) -> str | None:
     """Register `models/<name>` as a version of `lineage-<source>` and move `champion` to it if it
     is at least as good on the same val images.
 
     Args:
         score: accuracy or mean IoU on val, 0..1.
+        sha256: of the weights that are meant; others are not registered in their place.
 
     Returns:
-        one sentence on what became of the champion.
+        one sentence on what became of the champion; None if the tracker cannot be asked.
     """
+    try:
+        there = checkpoint.read_card(f"models/{name}")["sha256"]
+    except UserError:
+        there = ""
+    if there != sha256:
+        return f"{name} is not registered: models/{name} is no longer the one that was measured"
     model = f"lineage-{source}"
 
     def promote(client: Any) -> str:
         with FileLock(machine.root() / ".lineage" / "registry.lock", timeout=120):
             return _promote(client, tracker.run_id, model, name, score)
 
-    return tracker.attempt(promote) or f"{name} is not in a registry: there is no tracker"
+    return tracker.attempt(promote)
 
 
 def _promote(client: Any, run_id: str, model: str, name: str, score: float) -> str:

@@ -24,19 +24,37 @@ def one(journal: Path) -> None:
     reached(lambda client: _replay(client, journal, _events(journal)))
 
 
-def ended(journals: Path) -> None:
-    """Send every journal whose stage no longer runs; a stage that left no end was killed."""
-    waiting = sorted(path for path in journals.glob("*") if path.is_dir())
-    if waiting:
-        reached(lambda client: _send_ended(client, waiting))
+def ended(journals: Path) -> dict[str, str]:
+    """Send every journal whose stage no longer runs; a stage that left no end was killed.
+
+    Returns:
+        what became of each model that was to be registered, by the journal's name.
+    """
+    waiting = _oldest_first(journals)
+    return (reached(lambda client: _send_ended(client, waiting)) or {}) if waiting else {}
 
 
-def _send_ended(client: Any, waiting: list[Path]) -> None:
+def num_ended(journals: Path) -> int:
+    """The journals that are there of stages that no longer run."""
+    num = 0
+    for journal in _oldest_first(journals):
+        with _held(journal) as held:
+            num += held
+    return num
+
+
+def _oldest_first(journals: Path) -> list[Path]:
+    return sorted(path for path in journals.glob("*") if path.is_dir())
+
+
+def _send_ended(client: Any, waiting: list[Path]) -> dict[str, str]:
+    said = {}
     with FileLock(machine.root() / ".lineage" / "sending.lock", timeout=120):
         for journal in waiting:
             with _held(journal) as held:
-                if held:
-                    _send_whole(client, journal)
+                if held and (sentence := _send_whole(client, journal)):
+                    said[journal.name] = sentence
+    return said
 
 
 @contextmanager
@@ -54,19 +72,20 @@ def _held(journal: Path) -> Iterator[bool]:
         lock.release()
 
 
-def _send_whole(client: Any, journal: Path) -> None:
+def _send_whole(client: Any, journal: Path) -> str | None:
     """A journal that cannot be sent, where MLflow is there, stays and holds up no other."""
     events = _events(journal)
     if not events:  # nothing was said in it, or another process has sent it meanwhile
         shutil.rmtree(journal)
-        return
+        return None
     if events[-1]["call"] != "end":
         events.append({"at": events[-1]["at"], "call": "end", "args": ["KILLED"]})
     try:
-        _replay(client, journal, events)
+        return _replay(client, journal, events)
     except Exception as error:
         client.search_experiments(max_results=1)  # raises where MLflow is gone
         _warn(f"cannot take the run {journal.name} now", error)
+        return None
 
 
 def _events(journal: Path) -> list[dict]:
@@ -76,8 +95,9 @@ def _events(journal: Path) -> list[dict]:
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _replay(client: Any, journal: Path, events: list[dict]) -> None:
-    """Send the events after those that `sent` counts: a line each, with the run's id.
+def _replay(client: Any, journal: Path, events: list[dict]) -> str | None:
+    """Send the events after those that `sent` counts: a line each, with the run's id. Returns what
+    became of a model that was to be registered.
 
     An event whose line is missing may have arrived all the same; it does no harm twice. One that
     MLflow refuses for what it says is left out with a warning: it would be refused for ever.
@@ -85,11 +105,12 @@ def _replay(client: Any, journal: Path, events: list[dict]) -> None:
     sent = journal / "sent"
     runs = sent.read_text().split() if sent.exists() else []
     tracker = _known(client, runs) if runs else None
-    done = len(runs) if tracker else 0
+    done, said = len(runs) if tracker else 0, None
     with open(sent, "a" if tracker else "w", encoding="utf-8") as lines:
         for event in events[done:]:
             try:
-                tracker = _send(client, tracker, journal, event)
+                tracker, sentence = _send(client, tracker, journal, event)
+                said = sentence or said
             except Exception as error:
                 if tracker is None or getattr(error, "error_code", None) not in REFUSED:
                     raise
@@ -97,6 +118,7 @@ def _replay(client: Any, journal: Path, events: list[dict]) -> None:
             print(tracker.run_id, file=lines, flush=True)  # noqa: T201 (not to a person)
     if events[-1]["call"] == "end":
         shutil.rmtree(journal)
+    return said
 
 
 def _known(client: Any, runs: list[str]) -> MlflowTracker | None:
@@ -109,16 +131,19 @@ def _known(client: Any, runs: list[str]) -> MlflowTracker | None:
         return None
 
 
-def _send(client: Any, tracker: MlflowTracker | None, journal: Path, event: dict) -> MlflowTracker:
+def _send(
+    client: Any, tracker: MlflowTracker | None, journal: Path, event: dict
+) -> tuple[MlflowTracker, str | None]:
+    """The run's tracker, and what the call returned."""
     call, args = event["call"], event["args"]
     if tracker is None:  # the first event starts the run
-        return _Strict(client, _begun(client, *args) or begin(client, *args, at=event["at"]))
+        begun = _begun(client, *args) or begin(client, *args, at=event["at"])
+        return _Strict(client, begun), None
     if call == "artifact":
         path, folder = args
         args = [journal / path, folder]
     tracker.at = event["at"]
-    getattr(tracker, call)(*args)
-    return tracker
+    return tracker, getattr(tracker, call)(*args)
 
 
 def _begun(client: Any, experiment: str, _: str, tags: dict[str, str]) -> Any:

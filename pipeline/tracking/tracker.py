@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pipeline.running.tracker import NullTracker
 
 PIPELINES = "lineage"
 STAGES = "lineage-stages"
-FORGIVEN_AFTER = 600  # seconds until a tracker that failed is tried again
+FORGIVEN_AFTER = (600, 86_400)  # seconds until a tracker is tried again that failed once, or more
 
 
 class MlflowTracker(NullTracker):
@@ -70,6 +70,16 @@ class MlflowTracker(NullTracker):
                 page = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
                 links[stage] = (run.info.run_id, page)
         return links
+
+    def link(self, outputs: Mapping[str, str], why: str, rows: Sequence[Sequence[str]]) -> None:
+        links = self.stage_links(outputs)
+        self.tags({"run." + stage.replace("@", "/"): run for stage, (run, _) in links.items()})
+        self.tags({"mlflow.note.content": note(why, rows, links)})
+
+    def register(self, source: str, name: str, score: float, sha256: str) -> str | None:
+        from pipeline.tracking import registry  # imports torch, which others may do without
+
+        return registry.register(self, source, name, score, sha256)
 
     def attempt(self, call: Callable[[Any], Any]) -> Any:
         return self._try(lambda: call(self._client))
@@ -125,7 +135,9 @@ def reached(call: Callable[[Any], Any]) -> Any:
     if not is_on() or _gave_up_lately():
         return None
     try:
-        return call(connect())
+        result = call(connect())
+        try_again()
+        return result
     except Exception as error:  # a tracker that is not there must not cost the training
         _give_up(error)
         return None
@@ -195,6 +207,20 @@ def git_commit() -> str | None:
     return done.stdout.strip()
 
 
+def note(why: str, rows: Sequence[Sequence[str]], links: Mapping[str, tuple[str, str]]) -> str:
+    """The description of a pipeline's run: the lineage as a Markdown table with links."""
+    lines = [why, "", "| model | taught by | on val | run |", "|---|---|---|---|"]
+    for name, taught_by, value, stage in rows:
+        run = f"[{stage}]({links[stage][1]})" if stage in links else "not tracked"
+        lines.append(f"| {name} | {taught_by} | {value} | {run} |")
+    others = [
+        f"[{stage}]({link})"
+        for stage, (_, link) in links.items()
+        if "label" in stage or "prep" in stage
+    ]
+    return "\n".join([*lines, "", f"Data and labels: {', '.join(others) or 'not tracked'}"])
+
+
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """`{"a": {"b": 1}}` -> `{"a.b": 1}`."""
     result: dict[str, Any] = {}
@@ -215,11 +241,19 @@ def _marker() -> Path:
 
 def _gave_up_lately() -> bool:
     """Whether an earlier stage has warned about this very tracker a short while ago."""
-    try:
-        age = time.time() - _marker().stat().st_mtime
-        return age < FORGIVEN_AFTER and _marker().read_text(encoding="utf-8") == uri()
-    except OSError:
+    failures = _failures()
+    if not failures:
         return False
+    return time.time() - _marker().stat().st_mtime < FORGIVEN_AFTER[min(failures, 2) - 1]
+
+
+def _failures() -> int:
+    """How often this very tracker has failed since it last did not."""
+    try:
+        times, _, address = _marker().read_text(encoding="utf-8").partition("\n")
+        return int(times) if address == uri() else 0
+    except (OSError, ValueError):
+        return 0
 
 
 def _give_up(error: Exception) -> None:
@@ -231,9 +265,10 @@ def _give_up(error: Exception) -> None:
     )
     with suppress(OSError):  # a disk that is full must not cost the stage either
         _folder().mkdir(parents=True, exist_ok=True)
-        _marker().write_text(uri(), encoding="utf-8")
+        _marker().write_text(f"{_failures() + 1}\n{uri()}", encoding="utf-8")
 
 
 def try_again() -> None:
     """Forget that a tracker failed lately."""
-    _marker().unlink(missing_ok=True)
+    with suppress(OSError):
+        _marker().unlink(missing_ok=True)
