@@ -17,7 +17,9 @@ LEVEL = 0.05
 TESTS = {"accuracy": "McNemar test", "mean IoU": "sign test over images"}  # by what is compared
 RULE = (
     "A model ships unless its parent, or any model before that in its chain, is better on the "
-    f"model's own val images (exact {{test}}, one-sided, p < {LEVEL}); images of classes that "
+    f"model's own val images (exact {{test}}, one-sided, p < {LEVEL} divided by how many models "
+    "it is compared with, so that a long chain refuses no more of its models by chance than a "
+    "short one; Bonferroni); images of classes that "
     "the earlier model does not know count against that one. A distilled model, and what goes on "
     "from it, may be worse than what was before by as much as report.keeps allows."
 )
@@ -81,11 +83,14 @@ class Pair:
     keeps: float | None = None
     measure: str = "accuracy"
 
-    @property
-    def lost(self) -> bool:
-        """Whether the child is too much worse to ship."""
+    def lost(self, level: float) -> bool:
+        """Whether the child is too much worse to ship.
+
+        Args:
+            level: of the test, 0..1.
+        """
         if self.keeps is None:
-            return self.chance < LEVEL
+            return self.chance < level
         return bool(self.mine.mean() < self.keeps * self.theirs.mean())
 
     @property
@@ -160,7 +165,8 @@ def decide(chain: list[str], pairs: Mapping[str, list[Pair]]) -> Verdict:
     than any model before that: a ruined parent must not make its child seem fine."""
     sentences = []
     for child in reversed(chain[1:]):
-        lost = [pair for pair in pairs[child] if pair.lost]
+        tested = sum(pair.keeps is None for pair in pairs[child])
+        lost = [pair for pair in pairs[child] if pair.lost(LEVEL / max(tested, 1))]
         if not lost:
             return Verdict(child, [*sentences, f"{child} ships: {pairs[child][0].describe()}."])
         sentences.append(f"{child} does not ship: {lost[0].describe()}.")

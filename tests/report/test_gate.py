@@ -57,6 +57,28 @@ def test_the_first_ships_when_all_after_it_are_worse():
     )
 
 
+def test_the_level_is_shared_by_all_comparisons():
+    """Nine lost and two won have p = 0.033: enough for one elder, not for one of two."""
+    elder = np.array([True] * 9 + [False] * 2 + [True] * 40)
+    child = np.array([False] * 9 + [True] * 2 + [True] * 40)
+    assert gate.worse(child, elder) == pytest.approx(0.0327, abs=1e-4)
+    assert decide(teacher=elder, g1=child).ships == "teacher"
+    assert decide(teacher=elder, g1=elder, g2=child).ships == "g2"
+    assert "divided by how many models" in gate.rule("accuracy")
+
+
+def test_of_many_equal_models_a_long_chain_refuses_no_more_by_chance_than_a_short_one():
+    """Under the null hypothesis at most one in twenty, whatever the number of elders."""
+    rng = np.random.default_rng(0)
+    for elders in (1, 2, 5):
+        refused = 0
+        for _ in range(400):
+            made = {f"m{n}": rng.random(200) < 0.8 for n in range(elders + 1)}
+            last = list(made)[-1]
+            refused += decide(**made).ships != last
+        assert refused / 400 < 0.07, elders
+
+
 def test_a_model_alone_ships():
     assert decide(teacher=answers(1, 9)).ships == "teacher"
 
