@@ -10,6 +10,7 @@ from pipeline.core.errors import UserError
 from pipeline.tracking.record import send
 from pipeline.tracking.tracker import PIPELINES, connect, is_server, uri
 
+HOST = "127.0.0.1"  # nobody else on the network
 COMPARE = "?workflowType=machine_learning&compareRunsMode=CHART"  # else it opens on another page
 
 
@@ -41,11 +42,13 @@ def serve(port: int = 0) -> None:
         _show(address(uri().rstrip("/")))
         return
     port = port or _free_port()
-    page = address(f"http://127.0.0.1:{port}")
+    page = address(f"http://{HOST}:{port}")
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri()]
     # the server's own jobs are not needed to read runs, and cost a dozen processes
     quick = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    server = subprocess.Popen([*command, "--workers", "1", "--port", str(port)], env=quick)
+    server = subprocess.Popen(
+        [*command, "--workers", "1", "--host", HOST, "--port", str(port)], env=quick
+    )
     try:
         _wait(server, port)
         _show(page)
@@ -66,7 +69,7 @@ def _show(page: str) -> None:
 
 def _free_port() -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((HOST, 0))
         return probe.getsockname()[1]
 
 
@@ -75,7 +78,7 @@ def _wait(server: subprocess.Popen, port: int) -> None:
         if server.poll() is not None:
             raise UserError("mlflow ui", "stopped at once", "see its message above")
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            socket.create_connection((HOST, port), timeout=1).close()
             return
         except OSError:
             time.sleep(0.1)
