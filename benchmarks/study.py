@@ -226,9 +226,10 @@ def _labelled(names: Iterable[str]) -> dict[str, float]:
 
 def _curve(name: str) -> str:
     """The learning curve of a model, a list for each column, as JSON."""
+    from pipeline.networks import checkpoint
     from pipeline.report import plots
 
-    columns = plots.curve(name).items()
+    columns = plots.curve(checkpoint.read_card(f"models/{name}")).items()
     return json.dumps({key: [round(v, 5) for v in values] for key, values in columns})
 
 

@@ -215,9 +215,9 @@ def cifar10(images: Path) -> Ground:
         teacher={"network": "resnet_9", "width": 0.25, **labels},
         second={"network": "resnet_9", "width": 0.25, **labels},
         student={"network": "resnet_9", "width": 0.125},
-        training={"steps": 400, "evaluate_every": 400},
+        training={"steps": 300, "evaluate_every": 300},
         search=range(2),
-        claims=range(800, 803),
+        claims=range(800, 804),
     )
 
 
