@@ -192,7 +192,8 @@ def tiny_values() -> dict:
 
 
 def write_params(folder: Path, values: dict) -> Path:
-    """Write `values` as a params.yaml."""
+    """Write `values` as a params.yaml, in a project that has the digits' folder."""
+    (folder / "data/digits").mkdir(parents=True, exist_ok=True)
     path = folder / "params.yaml"
     with open(path, "w", encoding="utf-8") as file:
         YAML(typ="safe", pure=True).dump(values, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from pipeline.core.block import LabelsPerClass
@@ -44,6 +45,7 @@ def survey(data: Mapping[str, Data], tasks: Mapping[str, Asked], unlabelled: boo
     for name, task in tasks.items():
         look = getattr(SOURCES[data[name].source], "look", None)
         if look is None:
+            errors += _absent(name, data[name])
             continue
         try:
             found[name] = look(data[name], wanted(name, task.classes, known))
@@ -60,6 +62,15 @@ def survey(data: Mapping[str, Data], tasks: Mapping[str, Asked], unlabelled: boo
     if base is None:
         return []
     return [*_there(base, data["base"], tasks["base"].classes), *_costs(base, data["base"])]
+
+
+def _absent(name: str, data: Data) -> list[UserError]:
+    """DVC asks for the folder, of a source that reads nothing there too."""
+    if Path(data.root).exists():
+        return []
+    key = "data.root" if name == "base" else f"tasks.{name}.data.root"
+    what = f"'{data.root}' does not exist"
+    return [UserError(f"params.yaml ({key})", what, "make the folder, or name another")]
 
 
 def _check(found: Found, data: Data, name: str, task: Asked) -> None:

@@ -136,7 +136,7 @@ def test_a_librarys_own_file_is_known_by_its_digits(monkeypatch):
 def test_a_file_is_looked_for_in_the_project_itself(chain, monkeypatch, tmp_path):
     put(state())
     elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
+    (elsewhere / "data/digits").mkdir(parents=True)
     (elsewhere / "params.yaml").write_text((chain / "params.yaml").read_text())
     monkeypatch.setenv("DVC_ROOT", str(chain))
     monkeypatch.chdir(elsewhere)

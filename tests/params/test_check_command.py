@@ -24,7 +24,7 @@ def test_check_reports_every_fault_and_writes_nothing(tmp_path, monkeypatch, cap
     assert caught.value.code == 2 and said.out == ""
     lines = said.err.splitlines()
     assert len(lines) == 3 and all(line.startswith("error: params.yaml:") for line in lines)
-    assert [p.name for p in tmp_path.iterdir()] == ["params.yaml"]
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["params.yaml"]
 
 
 def test_check_shows_the_chain_at_once_without_libraries_that_only_stages_need(project):
@@ -40,4 +40,4 @@ def test_check_shows_the_chain_at_once_without_libraries_that_only_stages_need(p
     assert {"pipeline.params.check", "pipeline.params.schema", "torch"} <= modules
     slow = {"torchvision", "kornia", "sklearn", "mlflow", "matplotlib", "jinja2"}
     assert not slow & modules
-    assert [p.name for p in project.iterdir()] == ["params.yaml"]
+    assert [p.name for p in project.rglob("*") if p.is_file()] == ["params.yaml"]

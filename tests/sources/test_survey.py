@@ -124,3 +124,16 @@ def test_no_pixel_is_read(photos, monkeypatch):
     monkeypatch.setattr(Image, "open", refused)
     monkeypatch.setattr(np, "memmap", refused)
     checked(photos)
+
+
+def test_a_root_that_dvc_would_miss_is_named(project):
+    (project / "data/digits").rmdir()
+    with pytest.raises(UserError) as caught:
+        check(None)
+    assert caught.value.lines == [
+        f"error: params.yaml ({key}): 'data/digits' does not exist; fix: make the folder, or name "
+        "another"
+        for key in ("data.root", "tasks.t1.data.root")
+    ]
+    (project / "data/digits").mkdir()
+    check(None)

@@ -27,7 +27,7 @@ def test_wrong_params_end_every_stage_before_it_writes(project, stage, capsys):
     assert caught.value.code == 2
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2 and all(line.startswith("error: params.yaml:") for line in lines)
-    assert [p.name for p in project.iterdir()] == ["params.yaml"]
+    assert [p.name for p in project.rglob("*") if p.is_file()] == ["params.yaml"]
 
 
 @pytest.mark.parametrize("stage", [s for s in STAGES if s not in ("prepare", "prepare_task")])
@@ -53,7 +53,7 @@ def test_a_word_is_refused_by_a_stage_that_takes_none(project, stage, monkeypatc
     assert caught.value.code == 2
     line = f"error: {stage.__name__}: takes no argument, 'g1 g2' is given; fix: leave it out\n"
     assert capsys.readouterr().err == line
-    assert [p.name for p in project.iterdir()] == ["params.yaml"]
+    assert [p.name for p in project.rglob("*") if p.is_file()] == ["params.yaml"]
 
 
 DAMAGED = [
