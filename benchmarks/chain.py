@@ -4,6 +4,10 @@ A copy of the files that git knows, in a temporary folder without models or a ca
 chain of params.yaml. Each stage counts its own CPU seconds by kind of work
 (`chain_clock/sitecustomize.py`, which Python imports at start-up); the kernel says what DVC and all
 stages took together, and what is missing then is the end of the interpreters.
+
+`safety` is what the chain would not need if nothing ever went wrong: resume checkpoints, looks at
+losses and weights, hashes of what is read and written, and `fsync`, whose seconds are those of the
+wall, as it waits for the disk.
 """
 
 import argparse
@@ -17,7 +21,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-KINDS = ("imports", "training", "labels", "data", "report", "tracking", "other")
+KINDS = ("imports", "training", "safety", "labels", "data", "report", "tracking", "other")
 LISTED = ("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 Seconds = dict[str, dict[str, float]]
 
