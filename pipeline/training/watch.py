@@ -1,9 +1,9 @@
 """Numbers that go wrong end a training at the step where they do, before a checkpoint is written.
 
-not finite   a loss, or a weight after the update
-far too large   a loss of `EXPLODED` times that of the first step
-no answer   from the middle of the training on: all val images get one class, surely or with
-            the same logits; or are answered `LOST` times worse than by a guess
+not finite  a loss, or a weight after the update
+exploded    a loss of `EXPLODED` times that of the first step
+no answer   from the middle of the training on, and not before step 100: all val images get one
+            class, surely or with the same logits; or their loss is `LOST` times a guess's
 """
 
 from __future__ import annotations
