@@ -39,11 +39,6 @@ class NullTracker:
             rows: of each model its name, what taught it, its value on val, its stage.
         """
 
-    def register(self, source: str, name: str, score: float, sha256: str) -> str | None:
-        """Make the model a version of `lineage-<source>`, and champion if it is as good on val
-        (`score`, 0..1); a sentence on what became of the champion, None if nobody knows yet."""
-        return None
-
     def attempt(self, call: Callable[[Any], Any]) -> Any:
         """`call(client)`; None if there is no client or the call fails."""
         return None

@@ -81,9 +81,9 @@ class Journal(NullTracker):
     def link(self, outputs: Mapping[str, str], why: str, rows: Sequence[Sequence[str]]) -> None:
         self._write("link", dict(outputs), why, [list(row) for row in rows])
 
-    def register(self, source: str, name: str, score: float, sha256: str) -> str | None:
+    def register(self, source: str, name: str, score: float, sha256: str) -> None:
+        """Let the model be registered where the run is sent, see `registry.register`."""
         self._write("register", source, name, score, sha256)
-        return None
 
     def end(self, status: str = "FINISHED") -> None:
         self._write("end", status)

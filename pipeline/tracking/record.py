@@ -103,7 +103,7 @@ def record_pipeline(
         _record_generations(run, experiment, metrics)
         run.link(outputs, verdict.why, _rows(experiment, metrics))
         _record_folder(run, report)
-        if experiment.register:
+        if experiment.register and isinstance(run, Journal):
             from pipeline.networks import checkpoint  # imports torch, which others do without
 
             sha256 = checkpoint.read_card(f"models/{verdict.ships}")["sha256"]

@@ -143,6 +143,10 @@ def _send(
         path, folder = args
         args = [journal / path, folder]
     tracker.at = event["at"]
+    if call == "register":
+        from pipeline.tracking import registry  # imports torch, which others do without
+
+        return tracker, registry.register(tracker, *args)
     return tracker, getattr(tracker, call)(*args)
 
 

@@ -76,11 +76,6 @@ class MlflowTracker(NullTracker):
         self.tags({"run." + stage.replace("@", "/"): run for stage, (run, _) in links.items()})
         self.tags({"mlflow.note.content": note(why, rows, links)})
 
-    def register(self, source: str, name: str, score: float, sha256: str) -> str | None:
-        from pipeline.tracking import registry  # imports torch, which others may do without
-
-        return registry.register(self, source, name, score, sha256)
-
     def attempt(self, call: Callable[[Any], Any]) -> Any:
         return self._try(lambda: call(self._client))
 
