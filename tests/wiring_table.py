@@ -119,7 +119,7 @@ BEGUN = {  # weights to begin with that are worth keeping, by the block of a mod
     "tasks.t1": {},
     "specialists.s1": {},
 }
-RUINED = {"steps": 6, "learning_rate": 3.0, "ema": 0.0, "evaluate_every": 1}
+RUINED = {"steps": 6, "learning_rate": 1.0, "ema": 0.0, "evaluate_every": 1}
 ALONE = dict.fromkeys(("meta_pseudo_labels", "baselines", "tasks"), {})
 ALONE |= dict.fromkeys(("ensembles", "specialists", "distilled"), {})
 RESIDUAL = {"network": "resnet_9", "width": 0.125}
@@ -172,6 +172,8 @@ def training(pretrained: dict) -> Iterator[tuple[str, Wire]]:
             residual = {"specialists.s1.teacher": "r1"}
         own = f"{place}.training" if place else "training"
         ruined = {f"{own}.{key}": value for key, value in RUINED.items()}
+        if what == "t1":  # which little ruins
+            ruined[f"{own}.learning_rate"] = 3.0
         unaided = begun | ({f"{model}.methods": {}} if what not in ("m1", "d1", "s1") else {})
         unaided |= {} if place else {"teacher.methods": {}}
         given = {"keep": begun | ruined, "train": begun, "stochastic_depth": residual}
